@@ -1,0 +1,140 @@
+package law
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"time"
+)
+
+// StatementVersion is the version of the canonical form that this package writes.
+const StatementVersion = 1
+
+// Digest names an operation exactly: lower-case hex SHA-256 of its canonical form.
+type Digest string
+
+// Statement is the part of an operation that never changes after its creation, and what its digest is
+// taken over.
+type Statement struct {
+	Server      string // server id
+	ID          OperationID
+	Nonce       string // lower-case hex, 32 random bytes
+	Orderer     Principal
+	Clients     []SubjectID // besides the orderer
+	Keys        []KeyGrant
+	Description string
+	Context     string
+	Artifacts   []Artifact
+	Created     time.Time // whole milliseconds, UTC
+	Expires     time.Time // whole milliseconds, UTC; at this instant the operation is expired
+	Claims      []Claim
+}
+
+// Principal is who a subject was when it came: the subject and the token's issuer and sub.
+type Principal struct {
+	Subject SubjectID `json:"subject"`
+	Issuer  string    `json:"issuer"`
+	Sub     string    `json:"sub"`
+}
+
+// KeyGrant is what an operation says of one of its keys.
+type KeyGrant struct {
+	Key         KeyID
+	Fingerprint string      // of the public key when the operation was created
+	MaxUses     int         // uses asked for
+	Requirement Requirement // when the operation was created
+}
+
+// Artifact is a file that an operation is for.
+type Artifact struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"` // bytes
+	Hash   Hash   `json:"hash"`
+	Digest string `json:"digest"` // lower-case hex
+}
+
+// Claim is one claim of the orderer's access token that the issuer's configuration captures. A claim that
+// the token did not have is kept as absent.
+type Claim struct {
+	Name    string `json:"name"`
+	Present bool   `json:"present"`
+	Value   string `json:"value"` // empty when absent
+}
+
+type canonicalKey struct {
+	KeyID       KeyID  `json:"keyid"`
+	Fingerprint string `json:"fingerprint"`
+	MaxUses     int    `json:"maxusagecount"`
+	Requirement int    `json:"requirement"`
+}
+
+type canonicalStatement struct {
+	Version     int            `json:"version"`
+	Server      string         `json:"server"`
+	Operation   OperationID    `json:"operation"`
+	Nonce       string         `json:"nonce"`
+	Orderer     Principal      `json:"orderer"`
+	Clients     []SubjectID    `json:"clients"`
+	Keys        []canonicalKey `json:"keys"`
+	Description string         `json:"description"`
+	Context     string         `json:"context"`
+	Artifacts   []Artifact     `json:"artifacts"`
+	Created     int64          `json:"created"` // milliseconds since 1970, UTC
+	Expires     int64          `json:"expires"` // milliseconds since 1970, UTC
+	Claims      []Claim        `json:"claims"`
+}
+
+// Canonical returns the canonical form, version 1: one JSON object as RFC 8785 orders and writes it. All
+// members are always there; lists are never null. Every integer in it is below 2^53.
+func (s Statement) Canonical() []byte {
+	c := canonicalStatement{
+		Version: StatementVersion, Server: s.Server, Operation: s.ID, Nonce: s.Nonce, Orderer: s.Orderer, Clients: s.Clients,
+		Description: s.Description, Context: s.Context, Artifacts: s.Artifacts,
+		Created: s.Created.UnixMilli(), Expires: s.Expires.UnixMilli(), Claims: s.Claims,
+	}
+	for _, k := range s.Keys {
+		c.Keys = append(c.Keys, canonicalKey{k.Key, k.Fingerprint, k.MaxUses, k.Requirement.People()})
+	}
+	out, err := json.Marshal(c)
+	if err == nil {
+		v := jsontext.Value(out)
+		err = v.Canonicalize()
+		out = v
+	}
+	if err != nil { // only invalid UTF-8 can do this, and Create refuses it
+		panic(fmt.Sprintf("law: canonical form of operation %s: %v", s.ID, err))
+	}
+	return out
+}
+
+// Digest returns the digest of the canonical form.
+func (s Statement) Digest() Digest {
+	sum := sha256.Sum256(s.Canonical())
+	return Digest(hex.EncodeToString(sum[:]))
+}
+
+// ParseStatement reads a canonical form back. It refuses anything that is not byte for byte what
+// [Statement.Canonical] writes.
+func ParseStatement(canonical []byte) (Statement, error) {
+	var c canonicalStatement
+	if err := json.Unmarshal(canonical, &c, json.RejectUnknownMembers(true)); err != nil {
+		return Statement{}, fmt.Errorf("reading operation: %w", err)
+	}
+	if c.Version != StatementVersion {
+		return Statement{}, fmt.Errorf("reading operation: version %d is unknown; this program reads version %d", c.Version, StatementVersion)
+	}
+	s := Statement{
+		Server: c.Server, ID: c.Operation, Nonce: c.Nonce, Orderer: c.Orderer, Clients: c.Clients,
+		Description: c.Description, Context: c.Context, Artifacts: c.Artifacts,
+		Created: time.UnixMilli(c.Created).UTC(), Expires: time.UnixMilli(c.Expires).UTC(), Claims: c.Claims,
+	}
+	for _, k := range c.Keys {
+		s.Keys = append(s.Keys, KeyGrant{k.KeyID, k.Fingerprint, k.MaxUses, Require(k.Requirement)})
+	}
+	if string(s.Canonical()) != string(canonical) {
+		return Statement{}, fmt.Errorf("reading operation %s: not in canonical form (RFC 8785)", c.Operation)
+	}
+	return s, nil
+}
