@@ -14,7 +14,8 @@ const (
 	Impossible  RefusalKind = "impossible"   // well-formed, but cannot be
 	InputMisfit RefusalKind = "input-misfit" // the input does not fit the key or the artifacts
 	KeyReused   RefusalKind = "idempotency-key-reused"
-	ClockHeld   RefusalKind = "clock-held" // the clock is behind its mark
+	Held        RefusalKind = "clock-held" // the clock is behind its mark
+	Superseded  RefusalKind = "superseded" // a result of an attempt that is not the latest
 )
 
 // Refusal is the law's no: a kind for programs, and a sentence for people that says what to do.
