@@ -63,10 +63,20 @@ type Actor struct {
 
 // Configuration is one part of the configuration as it is after a change. Secrets are no part of it.
 type Configuration struct {
-	ID    string         `json:"id"`
-	Kind  string         `json:"kind"` // issuer, subject, role or key
-	Value jsontext.Value `json:"value"`
+	ID    string            `json:"id"`
+	Kind  ConfigurationKind `json:"kind"`
+	Value jsontext.Value    `json:"value"`
 }
+
+// ConfigurationKind says what a [Configuration] is of.
+type ConfigurationKind string
+
+const (
+	ConfiguredIssuer  ConfigurationKind = "issuer"
+	ConfiguredSubject ConfigurationKind = "subject"
+	ConfiguredRole    ConfigurationKind = "role"
+	ConfiguredKey     ConfigurationKind = "key"
+)
 
 // ClockStep is how the clock moved, in milliseconds since 1970, UTC.
 type ClockStep struct {
