@@ -89,6 +89,14 @@ type canonicalStatement struct {
 // Canonical returns the canonical form, version 1: one JSON object as RFC 8785 orders and writes it. All
 // members are always there; lists are never null. Every integer in it is below 2^53.
 func (s Statement) Canonical() []byte {
+	out, err := s.canonical()
+	if err != nil { // only invalid UTF-8 can do this, and Create refuses it
+		panic(fmt.Sprintf("law: canonical form of operation %s: %v", s.ID, err))
+	}
+	return out
+}
+
+func (s Statement) canonical() ([]byte, error) {
 	c := canonicalStatement{
 		Version: StatementVersion, Server: s.Server, Operation: s.ID, Nonce: s.Nonce, Orderer: s.Orderer, Clients: s.Clients,
 		Description: s.Description, Context: s.Context, Artifacts: s.Artifacts,
@@ -98,15 +106,12 @@ func (s Statement) Canonical() []byte {
 		c.Keys = append(c.Keys, canonicalKey{k.Key, k.Fingerprint, k.MaxUses, k.Requirement.People()})
 	}
 	out, err := json.Marshal(c)
-	if err == nil {
-		v := jsontext.Value(out)
-		err = v.Canonicalize()
-		out = v
+	if err != nil {
+		return nil, err
 	}
-	if err != nil { // only invalid UTF-8 can do this, and Create refuses it
-		panic(fmt.Sprintf("law: canonical form of operation %s: %v", s.ID, err))
-	}
-	return out
+	v := jsontext.Value(out)
+	err = v.Canonicalize()
+	return v, err
 }
 
 // Digest returns the digest of the canonical form.

@@ -1,7 +1,9 @@
 package law
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 )
@@ -278,22 +280,22 @@ func (f Facts) Issuer(url string) (Issuer, bool) { i, ok := f.issuers[url]; retu
 
 // Issuers returns all issuers, by URL.
 func (f Facts) Issuers() []Issuer {
-	return sorted(f.issuers, func(a, b Issuer) int { return cmpString(a.URL, b.URL) })
+	return slices.SortedFunc(maps.Values(f.issuers), func(a, b Issuer) int { return cmp.Compare(a.URL, b.URL) })
 }
 
 // Keys returns all keys, by id.
 func (f Facts) Keys() []Key {
-	return sorted(f.keys, func(a, b Key) int { return cmpString(a.ID, b.ID) })
+	return slices.SortedFunc(maps.Values(f.keys), func(a, b Key) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Subjects returns all subjects, by id.
 func (f Facts) Subjects() []Subject {
-	return sorted(f.subjects, func(a, b Subject) int { return cmpString(a.ID, b.ID) })
+	return slices.SortedFunc(maps.Values(f.subjects), func(a, b Subject) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Roles returns all roles, by id.
 func (f Facts) Roles() []Role {
-	return sorted(f.roles, func(a, b Role) int { return cmpString(a.ID, b.ID) })
+	return slices.SortedFunc(maps.Values(f.roles), func(a, b Role) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Holds says whether the subject is enabled and a member of a role of this kind that covers the key.
@@ -326,25 +328,6 @@ func (f Facts) Sees(who SubjectID, o Operation) bool {
 		return true
 	}
 	return slices.ContainsFunc(o.Keys, func(k KeyGrant) bool { return f.Holds(who, Approver, k.Key) })
-}
-
-func sorted[K comparable, V any](m map[K]V, cmp func(a, b V) int) []V {
-	out := make([]V, 0, len(m))
-	for _, v := range m {
-		out = append(out, v)
-	}
-	slices.SortFunc(out, cmp)
-	return out
-}
-
-func cmpString[S ~string](a, b S) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

@@ -111,7 +111,7 @@ func (o Operation) State(f Facts, now time.Time) State {
 		return Revoked
 	case o.spent():
 		return Exhausted
-	case len(o.Obstacles(f)) == 0 && o.met(f):
+	case o.wants(f) == "":
 		return Approved
 	}
 	return Pending
@@ -128,11 +128,11 @@ func (o Operation) Settle(f Facts, now time.Time) Outcome {
 	switch next {
 	case Approved:
 		c = Change{Kind: DidMeet, Reason: "every key has its required number of approvals"}
-		if o.needsNobody() {
+		if o.needsNobody(f) {
 			c.Reason = "automatic: every key requires 0 approvals"
 		}
 	case Pending:
-		c = Change{Kind: DidLapse, Reason: o.whyPending(f)}
+		c = Change{Kind: DidLapse, Reason: o.wants(f)}
 	case Expired:
 		c = Change{Kind: DidExpire, Reason: "its validity has run out"}
 	case Revoked:
@@ -254,21 +254,12 @@ func (o Operation) counted(k KeyID, f Facts) []SubjectID {
 	return people
 }
 
-// met says whether every key has enough approvals, by its requirement then and by the one now (rules 2, 9).
-func (o Operation) met(f Facts) bool {
-	for _, p := range o.Progress(f) {
-		if !p.Needed.MetBy(len(p.Counted)) {
-			return false
-		}
+// wants says what the operation lacks to be approved; empty: nothing. Every key must have enough approvals
+// by its requirement then and by the one now (rules 2, 9).
+func (o Operation) wants(f Facts) string {
+	if len(o.Keys) == 0 {
+		return "it names no key"
 	}
-	return len(o.Keys) > 0
-}
-
-func (o Operation) needsNobody() bool {
-	return !slices.ContainsFunc(o.Keys, func(k KeyGrant) bool { return !k.Requirement.MetBy(0) })
-}
-
-func (o Operation) whyPending(f Facts) string {
 	if why := o.Obstacles(f); len(why) > 0 {
 		return why[0]
 	}
@@ -278,6 +269,10 @@ func (o Operation) whyPending(f Facts) string {
 		}
 	}
 	return ""
+}
+
+func (o Operation) needsNobody(f Facts) bool {
+	return !slices.ContainsFunc(o.Progress(f), func(p KeyProgress) bool { return !p.Needed.MetBy(0) })
 }
 
 // keyGone says which key was revoked, replaced or removed since the operation was created (rule 9), if any.

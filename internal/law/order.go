@@ -119,6 +119,7 @@ func (o Operation) placeAgain(p Placed, ask OrderAsk, prior Order, f Facts, now 
 	case prior.State == OrderWithheld:
 		return p, refuse(WrongState, "the operation was revoked while the signature was made; it is withheld")
 	}
+	ask.Hash, ask.Scheme = in.Hash, in.Scheme // as said or understood then, whatever the key would add to the asking now
 	if in, err = o.judge(ask, f); err != nil {
 		return p, err
 	}
@@ -158,7 +159,7 @@ func (o Operation) judge(ask OrderAsk, f Facts) (Input, error) {
 	case o.Recorded.Final():
 		return Input{}, refuse(WrongState, "the operation is %s; create a new one", o.Recorded)
 	case o.Recorded != Approved:
-		return Input{}, refuse(WrongState, "the operation is not approved: %s", o.whyPending(f))
+		return Input{}, refuse(WrongState, "the operation is not approved: %s", o.wants(f))
 	}
 	in, err := ask.input(k)
 	if err != nil {

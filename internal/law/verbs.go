@@ -56,11 +56,12 @@ func Create(who Caller, ask Ask, f Facts, now time.Time) (Outcome, error) {
 	if f.ClockHeld {
 		return Outcome{}, refuseClock()
 	}
+	created := now.UTC().Truncate(time.Millisecond)
 	o := Operation{
 		Statement: Statement{
 			Server: ask.Server, ID: ask.ID, Nonce: ask.Nonce, Orderer: who.Principal, Clients: slices.Clone(ask.Clients),
 			Description: ask.Description, Context: ask.Context, Artifacts: slices.Clone(ask.Artifacts),
-			Created: now, Expires: now.Add(ask.Validity), Claims: slices.Clone(who.Claims),
+			Created: created, Expires: created.Add(ask.Validity), Claims: slices.Clone(who.Claims),
 		},
 		Behind: behind, Eligible: map[KeyID][]SubjectID{}, Usage: map[KeyID]Usage{}, Recorded: Pending,
 	}
@@ -72,6 +73,9 @@ func Create(who Caller, ask Ask, f Facts, now time.Time) (Outcome, error) {
 			return Outcome{}, refuse(Impossible, "key %s requires %d approvals, but only %d people are eligible to approve this operation; "+
 				"ask an administrator for more approvers, or name fewer clients", k.ID, k.Requirement.People(), len(o.Eligible[k.ID]))
 		}
+	}
+	if _, err := o.canonical(); err != nil {
+		return Outcome{}, refuse(Impossible, "your token cannot be stored with the operation: %v", err)
 	}
 	out := Outcome{Operation: o, Changes: []Change{{Kind: DidCreate, By: who.Subject}}}
 	return out.settle(f, now), nil
