@@ -190,9 +190,16 @@ func wantClaims(t *testing.T, claims map[string]any, want map[string]any) {
 
 // The program.
 
+// attempt runs the program so that it ends at once also where it should have refused to start.
+func attempt(stdout io.Writer, args ...string) error {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	return run(ctx, args, nil, stdout, io.Discard)
+}
+
 func TestItListensOnLoopbackOnly(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", "[::]:0", ":9100", "192.0.2.1:9100", "localhost:0", "example.org:9100", "9100", ""} {
-		err := run(t.Context(), []string{"--listen", address, "--accounts", "testdata/accounts.yaml"}, nil, io.Discard, io.Discard)
+		err := attempt(io.Discard, "--listen", address, "--accounts", "testdata/accounts.yaml")
 		if err == nil || !strings.Contains(err.Error(), "listens on loopback only; give 127.0.0.1:PORT") {
 			t.Errorf("--listen %q: got %v, want a refusal that says what to give", address, err)
 		}
@@ -201,12 +208,12 @@ func TestItListensOnLoopbackOnly(t *testing.T) {
 
 func TestTheCommandLineIsStrict(t *testing.T) {
 	for _, args := range [][]string{nil, {"--acounts", "x"}, {"--accounts", "testdata/accounts.yaml", "more"}} {
-		if err := run(t.Context(), args, nil, io.Discard, io.Discard); err == nil {
+		if err := attempt(io.Discard, args...); err == nil {
 			t.Errorf("%q is accepted", args)
 		}
 	}
 	var help strings.Builder
-	if err := run(t.Context(), []string{"--help"}, nil, &help, io.Discard); err != nil || !strings.Contains(help.String(), "-addr-file") {
+	if err := attempt(&help, "--help"); err != nil || !strings.Contains(help.String(), "-addr-file") {
 		t.Errorf("--help: got %v and %q", err, help.String())
 	}
 }
@@ -233,7 +240,7 @@ func TestAnAddressFileOfAnEarlierRunIsGoneWhenListeningFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := strings.TrimPrefix(start(t).issuer, "http://")
-	err := run(t.Context(), []string{"--listen", taken, "--accounts", "testdata/accounts.yaml", "--addr-file", file}, nil, io.Discard, io.Discard)
+	err := attempt(io.Discard, "--listen", taken, "--accounts", "testdata/accounts.yaml", "--addr-file", file)
 	if err == nil {
 		t.Error("a port that is taken is accepted")
 	}
