@@ -1,0 +1,153 @@
+package audit
+
+import (
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"fmt"
+	"time"
+
+	"example.org/keyserver/internal/law"
+)
+
+type issuerValue struct {
+	URL           string   `json:"url"`
+	Audiences     []string `json:"audiences"`
+	Algorithms    []string `json:"algorithms"`
+	Types         []string `json:"types"`
+	KeysURL       string   `json:"keysurl"`
+	ActorClaim    string   `json:"actorclaim"`
+	ActorOptional bool     `json:"actoroptional"`
+	Captured      []string `json:"capturedclaims"`
+}
+
+type subjectValue struct {
+	ID         law.SubjectID   `json:"id"`
+	Kind       law.SubjectKind `json:"kind"`
+	Name       string          `json:"name"`
+	Enabled    bool            `json:"enabled"`
+	Identities []law.Identity  `json:"identities"`
+	Actors     []law.ActorName `json:"actors"`
+}
+
+type roleValue struct {
+	ID      law.RoleID      `json:"id"`
+	Kind    law.RoleKind    `json:"kind"`
+	Keys    []law.KeyID     `json:"keys"`
+	Members []law.SubjectID `json:"members"`
+}
+
+type keyValue struct {
+	ID               law.KeyID        `json:"keyid"`
+	Type             law.KeyType      `json:"type"`
+	Algorithm        law.Algorithm    `json:"algorithm"`
+	Hash             law.Hash         `json:"hash"`
+	Schemes          []law.Scheme     `json:"schemes"`
+	Requirement      *int             `json:"requirement"`
+	MaxValidity      int64            `json:"maxvalidityms"`
+	MaxUses          int              `json:"maxusagecount"`
+	Approvals        law.ApprovalMode `json:"approvals"`
+	ArtifactsNeeded  bool             `json:"artifactsneeded"`
+	State            law.KeyState     `json:"state"`
+	Keystore         string           `json:"keystore"`
+	Version          int              `json:"version"`
+	Handle           string           `json:"handle"`
+	PublicKey        []byte           `json:"publickey"` // SubjectPublicKeyInfo, DER
+	Fingerprint      string           `json:"fingerprint"`
+	Certificate      []byte           `json:"certificate"` // DER
+	CertificateValid int64            `json:"certificatevalidityms"`
+}
+
+// ConfigurationOf returns the objects of a configuration as they stand in events: issuers, keys, subjects,
+// roles, each before the ones that refer to it.
+func ConfigurationOf(c law.Configuration) ([]Configuration, error) {
+	var out []Configuration
+	add := func(kind ConfigurationKind, id string, value any) error {
+		body, err := json.Marshal(value)
+		if err == nil {
+			err = (*jsontext.Value)(&body).Canonicalize()
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s %s: %w", kind, id, err)
+		}
+		out = append(out, Configuration{Kind: kind, ID: id, Value: body})
+		return nil
+	}
+	for _, i := range c.Issuers {
+		if err := add(ConfiguredIssuer, i.URL, issuerValue(i)); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range c.Keys {
+		if err := add(ConfiguredKey, string(k.ID), valueOfKey(k)); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range c.Subjects {
+		if err := add(ConfiguredSubject, string(s.ID), subjectValue(s)); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range c.Roles {
+		if err := add(ConfiguredRole, string(r.ID), roleValue(r)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// AddTo reads the object back into a configuration. An unknown kind or member is an error.
+func (c Configuration) AddTo(all *law.Configuration) error {
+	read := func(into any) error { return json.Unmarshal(c.Value, into, json.RejectUnknownMembers(true)) }
+	var err error
+	switch c.Kind {
+	case ConfiguredIssuer:
+		var v issuerValue
+		err = read(&v)
+		all.Issuers = append(all.Issuers, law.Issuer(v))
+	case ConfiguredSubject:
+		var v subjectValue
+		err = read(&v)
+		all.Subjects = append(all.Subjects, law.Subject(v))
+	case ConfiguredRole:
+		var v roleValue
+		err = read(&v)
+		all.Roles = append(all.Roles, law.Role(v))
+	case ConfiguredKey:
+		var v keyValue
+		err = read(&v)
+		all.Keys = append(all.Keys, v.key())
+	default:
+		return fmt.Errorf("reading configuration: kind %q is unknown", c.Kind)
+	}
+	if err != nil {
+		return fmt.Errorf("reading configuration of %s %s: %w", c.Kind, c.ID, err)
+	}
+	return nil
+}
+
+func valueOfKey(k law.Key) keyValue {
+	v := keyValue{
+		ID: k.ID, Type: k.Type, Algorithm: k.Algorithm, Hash: k.Hash, Schemes: k.Schemes,
+		MaxValidity: k.MaxValidity.Milliseconds(), MaxUses: k.MaxUses, Approvals: k.Approvals, ArtifactsNeeded: k.ArtifactsNeeded,
+		State: k.State, Keystore: k.Keystore, Version: k.Version, Handle: k.Handle, PublicKey: k.PublicKey,
+		Fingerprint: k.Fingerprint, Certificate: k.Certificate, CertificateValid: k.CertificateValid.Milliseconds(),
+	}
+	if k.Requirement.Set() {
+		people := k.Requirement.People()
+		v.Requirement = &people
+	}
+	return v
+}
+
+func (v keyValue) key() law.Key {
+	k := law.Key{
+		ID: v.ID, Type: v.Type, Algorithm: v.Algorithm, Hash: v.Hash, Schemes: v.Schemes,
+		MaxValidity: time.Duration(v.MaxValidity) * time.Millisecond, MaxUses: v.MaxUses, Approvals: v.Approvals, ArtifactsNeeded: v.ArtifactsNeeded,
+		State: v.State, Keystore: v.Keystore, Version: v.Version, Handle: v.Handle, PublicKey: v.PublicKey,
+		Fingerprint: v.Fingerprint, Certificate: v.Certificate, CertificateValid: time.Duration(v.CertificateValid) * time.Millisecond,
+	}
+	if v.Requirement != nil { // a requirement that is absent stays unset, which nobody meets
+		k.Requirement = law.Require(*v.Requirement)
+	}
+	return k
+}

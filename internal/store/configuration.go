@@ -1,0 +1,52 @@
+package store
+
+import (
+	"encoding/json/jsontext"
+	"errors"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+)
+
+func readConfiguration(q querier) (law.Configuration, error) {
+	var all law.Configuration
+	err := q.each(`SELECT kind, id, body FROM configuration ORDER BY kind, id`, nil, func(scan func(...any) error) error {
+		var c audit.Configuration
+		var body string
+		if err := scan(&c.Kind, &c.ID, &body); err != nil {
+			return err
+		}
+		c.Value = jsontext.Value(body)
+		return c.AddTo(&all)
+	})
+	return all, err
+}
+
+// Configure stores configuration objects, each as its configuration-changed event says. The facts of the
+// transaction are those of the new configuration from then on.
+func (tx *Tx) Configure(events ...audit.Event) error {
+	for _, e := range events {
+		c := e.Configuration
+		if e.Type != audit.ConfigurationChanged || c == nil {
+			return errors.New("storing configuration: the event does not say what was configured")
+		}
+		if err := tx.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
+			string(c.Kind), c.ID, string(c.Value)); err != nil {
+			return err
+		}
+	}
+	tx.batch.head.configuration++
+	if err := tx.append(events...); err != nil {
+		return err
+	}
+	c, err := readConfiguration(tx.q)
+	if err != nil {
+		return err
+	}
+	held := tx.facts.ClockHeld
+	if tx.facts, err = law.NewFacts(c); err != nil {
+		return err
+	}
+	tx.facts.ClockHeld = held
+	return nil
+}

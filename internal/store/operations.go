@@ -1,0 +1,231 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+)
+
+// Operation is an operation as it is stored.
+type Operation struct {
+	law.Operation
+	Revision       int64         // grows with every change; 0 before it is stored
+	IdempotencyKey string        // of its creation, scoped to the orderer
+	Asked          string        // lower-case hex SHA-256 of what was asked for under that key
+	was            law.Operation // as it is stored
+}
+
+const operationColumns = `id, revision, orderer, idempotencykey, asked, state, statement, behind, eligible, endedat, endedby, endedreason`
+
+// Operation reads one operation. It is false if there is none.
+func (r *Reader) Operation(id law.OperationID) (Operation, bool, error) {
+	return r.operation(`id = $1`, string(id))
+}
+
+// OperationByIdempotencyKey reads the operation that a subject created under an idempotency key. It is
+// false if there is none.
+func (r *Reader) OperationByIdempotencyKey(orderer law.SubjectID, key string) (Operation, bool, error) {
+	return r.operation(`orderer = $1 AND idempotencykey = $2`, string(orderer), key)
+}
+
+func (r *Reader) operation(where string, args ...any) (Operation, bool, error) {
+	var o Operation
+	var id, orderer, statement, eligible string
+	var ended int64
+	err := r.q.row(`SELECT `+operationColumns+` FROM operations WHERE `+where, args,
+		&id, &o.Revision, &orderer, &o.IdempotencyKey, &o.Asked, &o.Recorded, &statement, &o.Behind, &eligible,
+		&ended, &o.Ending.By, &o.Ending.Reason)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Operation{}, false, nil
+	}
+	if err == nil {
+		o.Ending.At = fromMillis(ended)
+		o.Statement, err = law.ParseStatement([]byte(statement))
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(eligible), &o.Eligible)
+	}
+	if err == nil {
+		err = r.readUsage(&o)
+	}
+	if err == nil {
+		err = r.readApprovals(&o)
+	}
+	if err != nil {
+		return Operation{}, false, fmt.Errorf("reading operation %s: %w", id, err)
+	}
+	o.was = o.Operation
+	return o, true, nil
+}
+
+func (r *Reader) readUsage(o *Operation) error {
+	o.Usage = map[law.KeyID]law.Usage{}
+	return r.q.each(`SELECT keyid, taken, signed FROM operation_keys WHERE operation = $1`, []any{string(o.ID)}, func(scan func(...any) error) error {
+		var key law.KeyID
+		var u law.Usage
+		if err := scan(&key, &u.Taken, &u.Signed); err != nil {
+			return err
+		}
+		o.Usage[key] = u
+		return nil
+	})
+}
+
+func (r *Reader) readApprovals(o *Operation) error {
+	return r.q.each(`SELECT subject, covers, at, withdrawn FROM approvals WHERE operation = $1 ORDER BY position`, []any{string(o.ID)}, func(scan func(...any) error) error {
+		var a law.Approval
+		var covers string
+		var at, withdrawn int64
+		if err := scan(&a.By, &covers, &at, &withdrawn); err != nil {
+			return err
+		}
+		a.At, a.Withdrawn = fromMillis(at), fromMillis(withdrawn)
+		o.Approvals = append(o.Approvals, a)
+		return json.Unmarshal([]byte(covers), &o.Approvals[len(o.Approvals)-1].Covers)
+	})
+}
+
+// SaveOperation stores an operation with the events that say what happened to it.
+func (tx *Tx) SaveOperation(o Operation, first audit.Event, more ...audit.Event) error {
+	save := tx.updateOperation
+	if o.Revision == 0 {
+		save = tx.insertOperation
+	}
+	err := save(o)
+	if err == nil {
+		err = tx.saveProgress(o)
+	}
+	if err != nil {
+		return fmt.Errorf("storing operation %s: %w", o.ID, err)
+	}
+	tx.batch.saved = append(tx.batch.saved, o.ID)
+	return tx.Append(first, more...)
+}
+
+func (tx *Tx) updateOperation(o Operation) error {
+	var revision int64
+	return tx.one(`UPDATE operations SET revision = revision + 1, state = $3, endedat = $4, endedby = $5, endedreason = $6 WHERE id = $1 AND revision = $2 RETURNING revision`,
+		[]any{string(o.ID), o.Revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason}, &revision)
+}
+
+func (tx *Tx) insertOperation(o Operation) error {
+	eligible, err := json.Marshal(o.Eligible, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	return tx.exec(`INSERT INTO operations (`+operationColumns+`, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		string(o.ID), 1, string(o.Orderer.Subject), o.IdempotencyKey, o.Asked, string(o.Recorded), string(o.Canonical()),
+		string(o.Behind), string(eligible), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason, millis(o.Expires), string(o.Digest()))
+}
+
+// saveProgress writes the uses and approvals that are not as they were.
+func (tx *Tx) saveProgress(o Operation) error {
+	for i, k := range o.Keys {
+		u, was := o.Usage[k.Key], o.was.Usage[k.Key]
+		var err error
+		if o.Revision == 0 {
+			err = tx.exec(`INSERT INTO operation_keys (operation, position, keyid, taken, signed) VALUES ($1, $2, $3, $4, $5)`,
+				string(o.ID), i, string(k.Key), u.Taken, u.Signed)
+		} else if u != was {
+			err = tx.exec(`UPDATE operation_keys SET taken = $3, signed = $4 WHERE operation = $1 AND keyid = $2`,
+				string(o.ID), string(k.Key), u.Taken, u.Signed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i, a := range o.Approvals {
+		var err error
+		if i >= len(o.was.Approvals) {
+			var covers []byte
+			if covers, err = json.Marshal(a.Covers); err == nil {
+				err = tx.exec(`INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)`,
+					string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn))
+			}
+		} else if !a.Withdrawn.Equal(o.was.Approvals[i].Withdrawn) {
+			err = tx.exec(`UPDATE approvals SET withdrawn = $3 WHERE operation = $1 AND position = $2`, string(o.ID), i, millis(a.Withdrawn))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OperationQuery selects operations by what is stored; an empty field selects all. What is stored as open
+// may have expired since.
+type OperationQuery struct {
+	States  []law.State
+	Key     law.KeyID
+	Orderer law.SubjectID
+	Before  law.OperationID // only older ones; empty: from the newest
+	Limit   int
+}
+
+// OperationIDs lists operations, newest first.
+func (r *Reader) OperationIDs(query OperationQuery) ([]law.OperationID, error) {
+	text := `SELECT o.id FROM operations o`
+	var where []string
+	var args []any
+	arg := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}
+	if query.Key != "" {
+		text += ` JOIN operation_keys k ON k.operation = o.id`
+		where = append(where, `k.keyid = `+arg(string(query.Key)))
+	}
+	if len(query.States) > 0 {
+		var in []string
+		for _, s := range query.States {
+			in = append(in, arg(string(s)))
+		}
+		where = append(where, `o.state IN (`+strings.Join(in, `, `)+`)`)
+	}
+	if query.Orderer != "" {
+		where = append(where, `o.orderer = `+arg(string(query.Orderer)))
+	}
+	if query.Before != "" {
+		where = append(where, `o.id < `+arg(string(query.Before)))
+	}
+	if len(where) > 0 {
+		text += ` WHERE ` + strings.Join(where, ` AND `)
+	}
+	return r.ids(text+` ORDER BY o.id DESC LIMIT `+arg(query.Limit), args...)
+}
+
+// DueOperationIDs lists open operations whose validity has run out at the given time, at most limit.
+func (r *Reader) DueOperationIDs(now time.Time, limit int) ([]law.OperationID, error) {
+	return r.ids(`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND expires <= $1 ORDER BY expires LIMIT $2`, millis(now), limit)
+}
+
+// OpenOperationIDs lists the operations stored as open after the given one, oldest first.
+func (r *Reader) OpenOperationIDs(after law.OperationID, limit int) ([]law.OperationID, error) {
+	return r.ids(`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND id > $1 ORDER BY id LIMIT $2`, string(after), limit)
+}
+
+// PendingOf counts the operations of an orderer that are stored as pending.
+func (r *Reader) PendingOf(orderer law.SubjectID, now time.Time) (int, error) {
+	var n int
+	err := r.q.row(`SELECT count(*) FROM operations WHERE orderer = $1 AND state = 'pending' AND expires > $2`, []any{string(orderer), millis(now)}, &n)
+	return n, err
+}
+
+func (r *Reader) ids(text string, args ...any) ([]law.OperationID, error) {
+	var out []law.OperationID
+	err := r.q.each(text, args, func(scan func(...any) error) error {
+		var id law.OperationID
+		err := scan(&id)
+		out = append(out, id)
+		return err
+	})
+	return slices.Clip(out), err
+}

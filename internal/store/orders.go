@@ -1,0 +1,81 @@
+package store
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+)
+
+const orderColumns = `id, operation, keyid, fingerprint, requester, idempotencykey, hash, scheme, input, usenumber, accepted, state, attempt, lease, settled, failure, signature`
+
+// Order reads one sign order. It is false if there is none.
+func (r *Reader) Order(id law.OrderID) (law.Order, bool, error) {
+	return r.order(`id = $1`, string(id))
+}
+
+// OrderByIdempotencyKey reads the sign order that a subject placed under an idempotency key for one key of
+// one operation. It is false if there is none.
+func (r *Reader) OrderByIdempotencyKey(op law.OperationID, key law.KeyID, who law.SubjectID, idempotencyKey string) (law.Order, bool, error) {
+	return r.order(`operation = $1 AND keyid = $2 AND requester = $3 AND idempotencykey = $4`, string(op), string(key), string(who), idempotencyKey)
+}
+
+func (r *Reader) order(where string, args ...any) (law.Order, bool, error) {
+	orders, err := r.orders(where, args...)
+	if err != nil || len(orders) == 0 {
+		return law.Order{}, false, err
+	}
+	return orders[0], true, nil
+}
+
+// Orders lists the sign orders of an operation after the given one, oldest first.
+func (r *Reader) Orders(op law.OperationID, after law.OrderID, limit int) ([]law.Order, error) {
+	return r.orders(`operation = $1 AND id > $2 ORDER BY id LIMIT $3`, string(op), string(after), limit)
+}
+
+// RunningOrders lists the sign orders with an attempt under way whose lease ends at or before the given
+// time, at most limit.
+func (r *Reader) RunningOrders(until time.Time, limit int) ([]law.Order, error) {
+	return r.orders(`state = 'running' AND lease <= $1 ORDER BY lease LIMIT $2`, millis(until), limit)
+}
+
+func (r *Reader) orders(where string, args ...any) ([]law.Order, error) {
+	var out []law.Order
+	err := r.q.each(`SELECT `+orderColumns+` FROM sign_orders WHERE `+where, args, func(scan func(...any) error) error {
+		var o law.Order
+		var input string
+		var accepted, lease, settled int64
+		if err := scan(&o.ID, &o.Operation, &o.Key, &o.Fingerprint, &o.Requester, &o.IdempotencyKey, &o.Input.Hash, &o.Input.Scheme, &input,
+			&o.Use, &accepted, &o.State, &o.Attempt, &lease, &settled, &o.Failure, &o.Signature); err != nil {
+			return err
+		}
+		o.Accepted, o.Lease, o.Settled = fromMillis(accepted), fromMillis(lease), fromMillis(settled)
+		var err error
+		o.Input.Digest, err = hex.DecodeString(input)
+		out = append(out, o)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading sign orders: %w", err)
+	}
+	return out, nil
+}
+
+// SaveOrder stores a sign order and its operation with the events that say what happened to them.
+func (tx *Tx) SaveOrder(o Operation, r law.Order, first audit.Event, more ...audit.Event) error {
+	signature := r.Signature
+	if signature == nil {
+		signature = []byte{}
+	}
+	err := tx.exec(`INSERT INTO sign_orders (`+orderColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, lease = excluded.lease,
+			settled = excluded.settled, failure = excluded.failure, signature = excluded.signature`,
+		string(r.ID), string(r.Operation), string(r.Key), r.Fingerprint, string(r.Requester), r.IdempotencyKey, string(r.Input.Hash), string(r.Input.Scheme),
+		hex.EncodeToString(r.Input.Digest), r.Use, millis(r.Accepted), string(r.State), r.Attempt, millis(r.Lease), millis(r.Settled), r.Failure, signature)
+	if err != nil {
+		return fmt.Errorf("storing sign order %s: %w", r.ID, err)
+	}
+	return tx.SaveOperation(o, first, more...)
+}

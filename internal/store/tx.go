@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+)
+
+// head is the one row whose lock is the write lock.
+type head struct {
+	server        string
+	size          int64 // entries in the audit log
+	mark          int64 // high-water mark of the time, ms UTC
+	configuration int64 // counts the changes of the configuration
+}
+
+// Reader reads one state of the database: all its answers belong together.
+type Reader struct {
+	q     querier
+	head  head
+	facts law.Facts
+	now   time.Time
+	clock time.Time
+}
+
+// Tx is a write transaction under way.
+type Tx struct {
+	Reader
+	batch  *batch
+	failed error // the first error of the database, which the closure may have swallowed
+}
+
+// View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
+func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, error) {
+	var none T
+	c, err := db.readers.take(ctx)
+	if err != nil {
+		return none, &Unavailable{err}
+	}
+	defer db.readers.giveBack(c)
+	q := querier{ctx, c}
+	if err := q.begin(`BEGIN`); err != nil {
+		return none, &Unavailable{err}
+	}
+	h, err := readHead(q, "")
+	if err != nil {
+		return none, &Unavailable{err}
+	}
+	r, err := db.reader(q, h)
+	if err != nil {
+		return none, &Unavailable{err}
+	}
+	return fn(&r)
+}
+
+// Now is the time that the law is judged by: the database's, never before the stored mark.
+func (r *Reader) Now() time.Time { return r.now }
+
+// Clock is the database's clock as it is, and how far it is behind the mark if it is.
+func (r *Reader) Clock() (now time.Time, behind time.Duration) {
+	return r.clock, max(0, fromMillis(r.head.mark).Sub(r.clock))
+}
+
+// Facts is the world as it is now.
+func (r *Reader) Facts() law.Facts { return r.facts }
+
+// Server is the id of the server whose database this is.
+func (r *Reader) Server() string { return r.head.server }
+
+// LogSize is the number of entries in the audit log.
+func (r *Reader) LogSize() int64 { return r.head.size }
+
+func readHead(q querier, lock string) (head, error) {
+	var h head
+	err := q.row(`SELECT server, size, mark, configuration FROM head WHERE id = 1`+lock, nil,
+		&h.server, &h.size, &h.mark, &h.configuration)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotInitialised
+	}
+	return h, err
+}
+
+// reader reads the time and the facts for one closure.
+func (db *DB) reader(q querier, h head) (Reader, error) {
+	r := Reader{q: q, head: h, clock: fromMillis(millis(db.clock()))}
+	r.now = r.clock
+	if mark := fromMillis(h.mark); r.now.Before(mark) {
+		r.now = mark
+	}
+	at := db.facts.Load()
+	if at == nil || at.version != h.configuration {
+		c, err := readConfiguration(q)
+		if err != nil {
+			return Reader{}, err
+		}
+		facts, err := law.NewFacts(c)
+		if err != nil {
+			return Reader{}, fmt.Errorf("the stored configuration: %w", err)
+		}
+		at = &factsAt{h.configuration, facts}
+		db.facts.Store(at)
+	}
+	r.facts = at.facts
+	_, behind := r.Clock()
+	r.facts.ClockHeld = behind > law.ClockSlack
+	return r, nil
+}
+
+// append writes events to the audit log. The events' index, previous hash, batch and time are filled in.
+func (tx *Tx) append(events ...audit.Event) error {
+	for _, e := range events {
+		b := tx.batch
+		e.Version, e.Index, e.Previous, e.Batch, e.Time = audit.Version, b.tree.Size(), b.tree.Previous(), b.id, millis(tx.now)
+		leaf, err := e.Leaf()
+		if err != nil {
+			return err
+		}
+		next, hashes := b.tree.Append(leaf)
+		var subject law.SubjectID
+		if e.Actor != nil {
+			subject = e.Actor.Subject
+		}
+		if err := tx.exec(`INSERT INTO audit_events (idx, batch, time, type, operation, subject, keyid, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), string(subject), string(e.Key), string(leaf)); err != nil {
+			return err
+		}
+		for _, h := range hashes {
+			if err := tx.exec(`INSERT INTO audit_hashes (idx, hash) VALUES ($1, $2)`, h.Index, h.Hash[:]); err != nil {
+				return err
+			}
+		}
+		b.tree = next
+		b.head.size = next.Size()
+		b.head.mark = max(b.head.mark, e.Time)
+		tx.head = b.head
+	}
+	return nil
+}
+
+// Append writes events that change nothing but the audit log, such as a refusal.
+func (tx *Tx) Append(first audit.Event, more ...audit.Event) error {
+	return tx.append(append([]audit.Event{first}, more...)...)
+}
+
+// Mark stores the present time as the mark, below which the time never falls again. It is the one write
+// without an event.
+func (tx *Tx) Mark() {
+	tx.batch.head.mark = max(tx.batch.head.mark, millis(tx.now))
+	tx.head = tx.batch.head
+}
+
+// AcceptClock sets the mark to the clock as it is, also backwards, with the event that says so.
+func (tx *Tx) AcceptClock(e audit.Event) error {
+	tx.now = tx.clock
+	tx.batch.head.mark = millis(tx.clock)
+	return tx.append(e)
+}
+
+// one runs a statement that must change one row, and reads what it returns.
+func (tx *Tx) one(text string, args []any, into ...any) error {
+	err := tx.q.row(text, args, into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errors.New("it is not there, or was changed in between")
+	}
+	if err != nil && tx.failed == nil {
+		tx.failed = err
+	}
+	return err
+}
+
+func (tx *Tx) exec(text string, args ...any) error {
+	err := tx.q.exec(text, args...)
+	if err != nil && tx.failed == nil {
+		tx.failed = err
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"sync"
+
+	"example.org/keyserver/internal/law"
+)
+
+// watchers are told when an operation was changed by a commit of this server.
+type watchers struct {
+	mu      sync.Mutex
+	waiting map[law.OperationID]*watched
+}
+
+type watched struct {
+	changed chan struct{}
+	users   int
+}
+
+// Watch returns a channel that is closed when a change of the operation is committed, and a function to be
+// called when it is no longer needed. To miss nothing, watch first and look then.
+func (db *DB) Watch(id law.OperationID) (changed <-chan struct{}, stop func()) {
+	w := &db.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting == nil {
+		w.waiting = map[law.OperationID]*watched{}
+	}
+	it := w.waiting[id]
+	if it == nil {
+		it = &watched{changed: make(chan struct{})}
+		w.waiting[id] = it
+	}
+	it.users++
+	return it.changed, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if it.users--; it.users == 0 && w.waiting[id] == it {
+			delete(w.waiting, id)
+		}
+	}
+}
+
+func (w *watchers) announce(saved []law.OperationID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range saved {
+		if it := w.waiting[id]; it != nil {
+			close(it.changed)
+			delete(w.waiting, id)
+		}
+	}
+}
