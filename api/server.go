@@ -1,0 +1,66 @@
+package api
+
+// Health says that the process is alive.
+type Health struct {
+	Status string `json:"status"` // ok
+}
+
+// Readiness says whether what the server needs can be had.
+type Readiness struct {
+	Ready  bool    `json:"ready"`
+	Checks []Check `json:"checks"`
+}
+
+// Check is one thing that the server needs.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+}
+
+// Version says which server this is.
+type Version struct {
+	Software string `json:"software"` // name and version
+	API      string `json:"api"`      // version of the specification
+	Server   string `json:"server"`   // server id, part of every operation's digest
+	Mode     string `json:"mode"`     // production or development
+	LogKey   string `json:"logkey"`   // verifier key of the audit log's checkpoints
+}
+
+// Self says who the caller is to the server.
+type Self struct {
+	Subject string `json:"subject"`
+	Kind    string `json:"kind"` // user or client
+	Name    string `json:"name"`
+	Roles   []Role `json:"roles"`
+}
+
+// Role is a named grant.
+type Role struct {
+	Role string   `json:"role"`
+	Kind string   `json:"kind"` // orderer, approver, administrator or auditor
+	Keys []string `json:"keys"` // that it covers; none for administrators and auditors
+}
+
+// Keys is a list of keys.
+type Keys struct {
+	Keys []Key `json:"keys"`
+}
+
+// Key is a signing key as it is configured now.
+type Key struct {
+	KeyID           string   `json:"keyid"`
+	Type            string   `json:"type"` // ROOT, CA or FW
+	Algorithm       string   `json:"algorithm"`
+	Hash            string   `json:"hash"`
+	Schemes         []string `json:"schemes"`
+	Requirement     int      `json:"requirement"` // how many people must approve
+	MaxValidMS      int64    `json:"maxvalidms"`
+	MaxUsageCount   int      `json:"maxusagecount"`
+	Approvals       string   `json:"approvals"` // session or signed
+	ArtifactsNeeded bool     `json:"artifactsneeded"`
+	State           string   `json:"state"` // active, disabled or revoked
+	Keystore        string   `json:"keystore"`
+	Version         int      `json:"version"`     // of the key pair
+	Fingerprint     string   `json:"fingerprint"` // SHA-256 of the SubjectPublicKeyInfo, lower-case hex
+	HasCertificate  bool     `json:"hascertificate"`
+}
