@@ -40,12 +40,13 @@ type Report struct {
 // Checker checks a log entry by entry, in order: first every [Checker.Leaf], then [Checker.Finish]. After an
 // error it is of no more use.
 type Checker struct {
+	origin     string
 	remembered []Checkpoint // those not yet reached, by size
 	each       func(Event) error
 	tree       Tree
-	before     Tree   // tree without its last entry
-	last       parsed // the last entry in tree
-	suspect    *parsed
+	before     Tree    // tree without its last entry
+	previous   string  // what the last entry in tree says
+	suspect    *parsed // does not follow the last entry in tree: one of the two is bad
 	proven     int64
 	report     Report
 	scratch    []StoredHash
@@ -58,9 +59,11 @@ type parsed struct {
 	err   error // why it could not be read
 }
 
-func parse(leaf []byte) parsed {
-	e, err := ParseLeaf(leaf)
-	return parsed{e, LeafHash(leaf), err}
+// parse reads a leaf into a zero p. It uses scratch and returns it for the next.
+func (p *parsed) parse(leaf, scratch []byte) []byte {
+	p.hash = LeafHash(leaf)
+	scratch, p.err = p.event.parse(leaf, scratch)
+	return scratch
 }
 
 // NewChecker returns a checker of the log of that origin. The log must begin with that of every remembered
@@ -73,14 +76,21 @@ func NewChecker(origin string, remembered []Checkpoint, each func(Event) error) 
 		}
 	}
 	remembered = slices.SortedFunc(slices.Values(remembered), func(a, b Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
-	c := &Checker{remembered: remembered, each: each, report: Report{Counts: map[Type]int64{}}}
-	return c, c.meet()
+	c := &Checker{origin: origin, remembered: remembered, each: each, report: Report{Counts: map[Type]int64{}}}
+	if err := c.meet(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Leaf checks the next entry. Its error is a *[Tampered] or that of each.
-func (c *Checker) Leaf(leaf []byte) error { return c.add(parse(leaf)) }
+func (c *Checker) Leaf(leaf []byte) error {
+	var p parsed
+	p.parse(leaf, nil)
+	return c.add(&p)
+}
 
-func (c *Checker) add(p parsed) error {
+func (c *Checker) add(p *parsed) error {
 	if c.suspect != nil {
 		next := p.err == nil && p.event.Index == c.suspect.event.Index+1 && p.event.Previous == hex.EncodeToString(c.suspect.hash[:])
 		return c.settle(next)
@@ -92,14 +102,14 @@ func (c *Checker) add(p parsed) error {
 	case p.event.Index != n:
 		return c.misplaced(p)
 	case p.event.Previous != c.tree.Previous():
-		c.suspect = &p
+		c.suspect = &parsed{event: p.event, hash: p.hash}
 		return nil
-	case n > 0 && p.event.Time < c.last.event.Time && p.event.Type != ClockAccepted:
+	case n > 0 && p.event.Time < c.report.Last && p.event.Type != ClockAccepted:
 		return c.tampered(n, "its time is before that of the entry before, and it is no clock-accepted")
 	}
 	c.before = c.tree
 	c.scratch = c.tree.push(p.hash, c.scratch[:0])
-	c.last = p
+	c.previous = p.event.Previous
 	c.count(p.event)
 	if err := c.meet(); err != nil {
 		return err
@@ -124,6 +134,8 @@ func (c *Checker) Finish(of Checkpoint) (Report, error) {
 	}
 	n := c.tree.size
 	switch {
+	case of.Origin != c.origin:
+		return Report{}, c.tampered(-1, fmt.Sprintf("it is of log %s, not of log %s", of.Origin, c.origin))
 	case len(c.remembered) > 0:
 		return Report{}, c.tampered(n, fmt.Sprintf("it is missing; a remembered checkpoint covers %d entries", c.remembered[0].Size))
 	case of.Size > n:
@@ -160,9 +172,9 @@ func (c *Checker) settle(intact bool) error {
 }
 
 // misplaced says which entry is bad when p stands where another index must stand.
-func (c *Checker) misplaced(p parsed) error {
+func (c *Checker) misplaced(p *parsed) error {
 	n := c.tree.size
-	if p.event.Index == n-1 && p.event.Previous == c.last.event.Previous && p.hash != c.last.hash && c.proven < n {
+	if p.event.Index == n-1 && p.event.Previous == c.previous && p.hash != c.tree.last && c.proven < n {
 		return c.tampered(n-1, "there are two of it; one was inserted")
 	}
 	return c.tampered(n, fmt.Sprintf("entry %d stands in its place", p.event.Index))

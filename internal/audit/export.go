@@ -57,8 +57,9 @@ func VerifyExport(r io.Reader, v Verifier, opt ExportOptions) (Report, error) {
 		if err != nil {
 			return Report{}, fmt.Errorf("reading audit export: %w", err)
 		}
-		for _, p := range lines.parse() {
-			if err := c.add(p); err != nil {
+		portion := lines.parse()
+		for i := range portion {
+			if err := c.add(&portion[i]); err != nil {
 				return Report{}, err
 			}
 		}
@@ -124,8 +125,9 @@ func (l *lineReader) parse() []parsed {
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
+			var scratch []byte
 			for i := w; i < len(l.lines); i += workers {
-				l.parsed[i] = parse(l.lines[i])
+				scratch = l.parsed[i].parse(l.lines[i], scratch)
 			}
 		})
 	}

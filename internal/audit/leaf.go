@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,7 +23,10 @@ func (e Event) Leaf() ([]byte, error) {
 	if err := e.check(); err != nil {
 		return nil, fmt.Errorf("writing audit entry %d: %w", e.Index, err)
 	}
-	leaf, err := e.marshal()
+	leaf, err := e.appendTo(nil)
+	if err == nil && len(leaf) > MaxLeaf {
+		err = errTooLong(len(leaf))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("writing audit entry %d: %w", e.Index, err)
 	}
@@ -32,38 +36,33 @@ func (e Event) Leaf() ([]byte, error) {
 // ParseLeaf reads a leaf. It accepts the bytes that [Event.Leaf] writes and no others.
 func ParseLeaf(leaf []byte) (Event, error) {
 	var e Event
-	if len(leaf) > MaxLeaf {
-		return Event{}, fmt.Errorf("reading audit entry: %w", errTooLong(len(leaf)))
-	}
-	if err := json.Unmarshal(leaf, &e, json.RejectUnknownMembers(true)); err != nil {
-		return Event{}, fmt.Errorf("reading audit entry: %w", err)
-	}
-	if err := e.check(); err != nil {
-		return Event{}, fmt.Errorf("reading audit entry: %w", err)
-	}
-	// Writing it again is the whole test of the canonical form: spaces, order, escapes, numbers, nulls and
-	// zero members all come out differently if they came in differently.
-	again, err := e.marshal()
-	if err != nil {
-		return Event{}, fmt.Errorf("reading audit entry: %w", err)
-	}
-	if !bytes.Equal(again, leaf) {
-		return Event{}, fmt.Errorf("reading audit entry: not in canonical form (RFC 8785)")
+	if _, err := e.parse(leaf, nil); err != nil {
+		return Event{}, err
 	}
 	return e, nil
 }
 
-func (e *Event) marshal() ([]byte, error) {
-	leaf, err := json.Marshal(e, json.Deterministic(true), // sorts Eligible
-		// These three make the members that are JSON themselves canonical (RFC 8785).
-		jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawInts(true), jsontext.CanonicalizeRawFloats(true))
-	if err != nil {
-		return nil, err
-	}
+// parse reads the leaf into a zero event. It uses scratch and returns it for the next.
+func (e *Event) parse(leaf, scratch []byte) ([]byte, error) {
 	if len(leaf) > MaxLeaf {
-		return nil, errTooLong(len(leaf))
+		return scratch, fmt.Errorf("reading audit entry: %w", errTooLong(len(leaf)))
 	}
-	return leaf, nil
+	err := json.Unmarshal(leaf, e, json.RejectUnknownMembers(true))
+	if err == nil {
+		err = e.check()
+	}
+	if err == nil {
+		// Writing it again is the whole test of the canonical form: spaces, order, escapes, numbers, nulls
+		// and zero members all come out differently if they came in differently.
+		scratch, err = e.appendTo(scratch[:0])
+	}
+	if err == nil && !bytes.Equal(scratch, leaf) {
+		err = errors.New("not in canonical form (RFC 8785)")
+	}
+	if err != nil {
+		return scratch, fmt.Errorf("reading audit entry: %w", err)
+	}
+	return scratch, nil
 }
 
 func errTooLong(n int) error { return fmt.Errorf("%d bytes are too long; %d are allowed", n, MaxLeaf) }
