@@ -302,11 +302,10 @@ func (o Operation) spent() bool {
 }
 
 func (o Operation) use(k KeyID, taken, signed int) Operation {
-	o.Usage = maps.Clone(o.Usage)
-	if o.Usage == nil {
-		o.Usage = map[KeyID]Usage{}
-	}
-	u := o.Usage[k]
-	o.Usage[k] = Usage{Taken: u.Taken + taken, Signed: u.Signed + signed}
+	usage := map[KeyID]Usage{}
+	maps.Copy(usage, o.Usage)
+	u := usage[k]
+	usage[k] = Usage{Taken: u.Taken + taken, Signed: u.Signed + signed}
+	o.Usage = usage
 	return o
 }

@@ -3,6 +3,7 @@ package law_test
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -195,14 +196,23 @@ func TestArtifactsAreWellFormed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.notCreated(law.Impossible)(w.create(olga, func(a *law.Ask) { a.Artifacts = []law.Artifact{bad} }, "fw-dev"))
+			w.notCreated(law.Impossible)(w.create(olga, func(a *law.Ask) { a.Artifacts = []law.Artifact{bad} }, "ca"))
 		})
 	}
 	w := newWorld(t)
+	w.orderWith(func(a *law.Ask) { a.Artifacts = []law.Artifact{good} }, "ca")
 	w.notCreated(law.Impossible)(w.create(olga, func(a *law.Ask) {
 		a.Artifacts = []law.Artifact{good, with(good, func(a *law.Artifact) { a.Name = "copy.bin" })}
-	}, "fw-dev"))
-	w.notCreated(law.Impossible)(w.create(olga, func(a *law.Ask) { a.Artifacts = make([]law.Artifact, law.MaxArtifacts+1) }, "ca"))
+	}, "ca"))
+	many := func(n int) func(*law.Ask) {
+		return func(a *law.Ask) {
+			for i := range n {
+				a.Artifacts = append(a.Artifacts, artifact("n", strconv.Itoa(i)))
+			}
+		}
+	}
+	w.orderWith(many(law.MaxArtifacts), "ca")
+	w.notCreated(law.Impossible)(w.create(olga, many(law.MaxArtifacts+1), "ca"))
 }
 
 // rule 1
