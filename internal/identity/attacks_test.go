@@ -180,6 +180,11 @@ func TestAN03_AnIDTokenIsNotAnAccessToken(t *testing.T) {
 	for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"} {
 		w.accept(w.idp.Token(typ, w.good()))
 	}
+	issuer := w.idp.Issuer()
+	issuer.Types = []string{"x/y"}
+	w.know(issuer, person("ada", w.idp.URL, "sub", "ada-1"))
+	w.accept(w.idp.Token("X/Y", w.good()))
+	w.reject(w.idp.Token("application/x/y", w.good()), identity.BadType) // RFC 7515 leaves it out before a bare name only
 }
 
 // AN-03
