@@ -94,7 +94,7 @@ func (w *world) reject(token string, reason identity.Reason) {
 func noPartOf(t testing.TB, token string, err *identity.Error) {
 	t.Helper()
 	for part := range strings.SplitSeq(token, ".") {
-		if len(part) >= 12 && strings.Contains(err.Error()+err.Sentence, part[:12]) {
+		if len(part) >= 12 && !strings.Contains(part[:12], " ") && strings.Contains(err.Error()+err.Sentence, part[:12]) {
 			t.Errorf("the error holds a part of the token: %v", err)
 		}
 	}
