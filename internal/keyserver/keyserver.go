@@ -4,118 +4,232 @@
 package keyserver
 
 import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
 )
 
-// Caller is who asks, and how.
-type Caller struct {
-	law.Caller
-	Address string // client's network address
-	Request string // request id
-	Route   string // what was asked, such as "POST /api/operations"
+// Options for a keyserver. All are required but Limits' fields, which have defaults.
+type Options struct {
+	DB        *store.DB
+	Keystores *keystore.Set
+	LogKey    string // the signer key of the audit log's checkpoints, as audit.GenerateKey made it; secret
+	Log       *slog.Logger
+	Software  string // version of the program
+	Limits    Limits
 }
 
-// Operation is an operation as one caller sees it now.
-type Operation struct {
-	law.Operation
-	State     law.State
-	Digest    law.Digest
-	Progress  []law.KeyProgress
-	Obstacles []string    // what besides missing approvals keeps it from being approved
-	Counts    []law.KeyID // the keys for which the caller's approval would count
-	Revision  int64       // grows with every change
+// Limits of one server. A zero field means its default.
+type Limits struct {
+	PendingOperations int           // per orderer; default 100
+	DuplicateWait     time.Duration // how long a repeated sign order waits for the attempt under way; default 15 s
 }
 
-// CreateRequest asks for a new operation. Server, ID and Nonce of the Ask are filled in by the verb.
-type CreateRequest struct {
-	IdempotencyKey string // scoped to the subject
-	Ask            law.Ask
+// Keyserver is one server.
+type Keyserver struct {
+	db        *store.DB
+	keystores *keystore.Set
+	signer    audit.Signer
+	verifier  string
+	log       *slog.Logger
+	software  string
+	limits    Limits
+	cursorKey []byte
+
+	checkpoint struct {
+		sync.Mutex
+		size int64
+		text string
+	}
+	signIns  signIns
+	lastBeat time.Time
+	stepped  bool // a clock that went back was reported, and is not right again
 }
 
-// OperationFilter selects operations. Empty fields select all.
-type OperationFilter struct {
-	State   law.State
-	Key     law.KeyID
-	Orderer law.SubjectID
-	Queue   bool // those that wait for the caller
-	Page    Page
+// New returns the server of a database that was initialised.
+func New(o Options) (*Keyserver, error) {
+	signer, err := audit.NewSigner(o.LogKey)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := audit.VerifierOf(o.LogKey)
+	if err != nil {
+		return nil, err
+	}
+	cursorKey, err := hkdf.Key(sha256.New, []byte(o.LogKey), nil, "keyserver cursor", 32)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of cursors: %w", err)
+	}
+	if o.Limits.PendingOperations == 0 {
+		o.Limits.PendingOperations = 100
+	}
+	if o.Limits.DuplicateWait == 0 {
+		o.Limits.DuplicateWait = 15 * time.Second
+	}
+	return &Keyserver{
+		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software,
+		limits: o.Limits, cursorKey: cursorKey,
+	}, nil
 }
 
-// Page asks for one page of a list.
-type Page struct {
-	Limit  int    // 1 to MaxPage
-	Cursor string // empty: from the start
+// ServerID names the server, and is part of every operation's digest.
+func (k *Keyserver) ServerID() string { return k.signer.Name() }
+
+// LogKey is the verifier key of the audit log's checkpoints (C2SP signed-note).
+func (k *Keyserver) LogKey() string { return k.verifier }
+
+// Check is how one part that the server depends on is.
+type Check struct {
+	Name string
+	Err  error // nil: it is well
 }
 
-// MaxPage is the largest page of a list.
-const MaxPage = 200
-
-// OperationPage is one page of operations, newest first. A page may be shorter than asked for and still
-// have a next one.
-type OperationPage struct {
-	Operations []Operation
-	Next       string // cursor of the next page, empty at the end
+// Ready says how the parts are that the server depends on.
+func (k *Keyserver) Ready(ctx context.Context) []Check {
+	held, err := store.View(ctx, k.db, func(r *store.Reader) (error, error) {
+		if r.Facts().ClockHeld {
+			_, behind := r.Clock()
+			return fmt.Errorf("the clock is %v behind what it was; put it right, or run keyserver clock accept", behind), nil
+		}
+		return nil, nil
+	})
+	return []Check{{"database", err}, {"clock", held}, {"keystores", k.keystores.Ready(ctx)}}
 }
 
-// SignOrder is a sign order with its result, and the newest checkpoint of the audit log, which covers its
-// events.
-type SignOrder struct {
-	law.Order
-	Of         int // uses of the key that the operation has
-	Checkpoint string
+// Facts returns the world as it is now, for checking access tokens.
+func (k *Keyserver) Facts(ctx context.Context) (law.Facts, error) {
+	return look(ctx, k, func(r *store.Reader) (law.Facts, error) { return r.Facts(), nil })
 }
 
-// SignOrderPage is one page of the sign orders of an operation, oldest first.
-type SignOrderPage struct {
-	Orders []SignOrder
-	Next   string
+// WhoAmI says who the caller is to this server.
+func (k *Keyserver) WhoAmI(ctx context.Context, c Caller) (Self, error) {
+	return look(ctx, k, func(r *store.Reader) (Self, error) {
+		var self Self
+		self.Subject, _ = r.Facts().Subject(c.Subject)
+		for _, role := range r.Facts().Roles() {
+			if slices.Contains(role.Members, c.Subject) {
+				self.Roles = append(self.Roles, role)
+			}
+		}
+		return self, nil
+	})
 }
 
-// EventFilter selects audit events. Empty fields select all.
-type EventFilter struct {
-	Type      string
-	Operation law.OperationID
-	Subject   law.SubjectID // of the actor
-	Key       law.KeyID
-	Page      Page
+// Keys lists the keys that exist for the caller.
+func (k *Keyserver) Keys(ctx context.Context, c Caller) ([]law.Key, error) {
+	return look(ctx, k, func(r *store.Reader) ([]law.Key, error) {
+		var keys []law.Key
+		for _, key := range r.Facts().Keys() {
+			if r.Facts().SeesKey(c.Subject, key.ID) {
+				keys = append(keys, key)
+			}
+		}
+		return keys, nil
+	})
 }
 
-// EventPage is one page of audit events, oldest first, each as the canonical bytes of its leaf.
-type EventPage struct {
-	Leaves [][]byte
-	Next   string
+// Key returns one key, if it exists for the caller.
+func (k *Keyserver) Key(ctx context.Context, c Caller, id law.KeyID) (law.Key, error) {
+	key, err := look(ctx, k, func(r *store.Reader) (law.Key, error) {
+		key, known := r.Facts().Key(id)
+		switch {
+		case !known:
+			return key, unknownKey(false)
+		case !r.Facts().SeesKey(c.Subject, id):
+			return law.Key{}, unknownKey(true)
+		}
+		return key, nil
+	})
+	return key, k.auditHidden(ctx, c, err, audit.Event{Key: id})
 }
 
-// Self says who the caller is to this server.
-type Self struct {
-	Subject law.Subject
-	Roles   []law.Role // those the subject is a member of
+func unknownKey(hidden bool) error {
+	return &unseen{&law.Refusal{Kind: law.NotFound, Reason: "there is no such key"}, hidden}
 }
 
-// Unavailable says that something the answer needs cannot be had now.
-type Unavailable struct {
-	Kind       string // "keystore", "database", "clock", "busy" or "running"
-	Sentence   string
-	RetryAfter time.Duration
-	Order      law.OrderID // the sign order to ask for again, if there is one
+// unseen is a refusal because something is not there, or is hidden, which is an audit event.
+type unseen struct {
+	refusal *law.Refusal
+	hidden  bool
 }
 
-// Error returns the sentence.
-func (u *Unavailable) Error() string { return u.Sentence }
+func (u *unseen) Error() string { return u.refusal.Reason }
 
-// TooMany says that a limit of the server was reached.
-type TooMany struct {
-	Sentence   string
-	RetryAfter time.Duration
+// auditHidden writes the event of a read that was refused, and returns the refusal as what it is to the
+// caller.
+func (k *Keyserver) auditHidden(ctx context.Context, c Caller, err error, about audit.Event) error {
+	var u *unseen
+	var refusal *law.Refusal
+	switch {
+	case errors.As(err, &u):
+		if !u.hidden {
+			return u.refusal
+		}
+		refusal = u.refusal
+	case !errors.As(err, &refusal):
+		return err
+	}
+	about.Type = audit.RequestRefused
+	if _, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) {
+		return struct{}{}, tx.Append(c.refused(about, refusal))
+	}); err != nil {
+		return err // what cannot be audited is not answered
+	}
+	return refusal
 }
 
-// Error returns the sentence.
-func (t *TooMany) Error() string { return t.Sentence }
+// Refused audits a refusal that was decided before any verb was called.
+func (k *Keyserver) Refused(ctx context.Context, c Caller, refusal *law.Refusal) error {
+	return k.auditHidden(ctx, c, refusal, audit.Event{})
+}
 
-// Malformed says that a request cannot be understood, such as a cursor that this server never gave.
-type Malformed struct{ Sentence string }
+// look is store.View with this package's errors.
+func look[T any](ctx context.Context, k *Keyserver, fn func(*store.Reader) (T, error)) (T, error) {
+	out, err := store.View(ctx, k.db, fn)
+	return out, unavailable(err, "")
+}
 
-// Error returns the sentence.
-func (m *Malformed) Error() string { return m.Sentence }
+// update is store.Update with this package's errors.
+func update[T any](ctx context.Context, k *Keyserver, fn func(*store.Tx) (T, error)) (T, error) {
+	out, err := store.Update(ctx, k.db, fn)
+	return out, unavailable(err, "")
+}
+
+// unavailable translates what the store says, and what the law says of the clock.
+func unavailable(err error, order law.OrderID) error {
+	var db *store.Unavailable
+	var refusal *law.Refusal
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return &Unavailable{Kind: "busy", Sentence: "the server has too much to do; try again soon", RetryAfter: time.Second, Order: order, Err: err}
+	case errors.As(err, &db):
+		return &Unavailable{Kind: "database", Sentence: "the database is not to be had; try again later", RetryAfter: 5 * time.Second, Order: order, Err: err}
+	case errors.As(err, &refusal) && refusal.Kind == law.Held:
+		return &Unavailable{Kind: "clock", Sentence: refusal.Reason, RetryAfter: time.Minute, Order: order, Err: err}
+	case errors.As(err, &refusal) && refusal.Kind == law.Superseded:
+		return &Unavailable{Kind: "running", Sentence: refusal.Reason, RetryAfter: time.Second, Order: order, Err: err}
+	}
+	return err
+}
+
+// newID returns a new UUIDv7 (RFC 9562).
+func newID() (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("making an id: %w", err)
+	}
+	return id.String(), nil
+}

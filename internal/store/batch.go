@@ -163,13 +163,14 @@ func (db *DB) run(batch []*job) {
 
 // batch is a write transaction under way. Its head is what the head will be.
 type batch struct {
-	db    *DB
-	id    string
-	q     querier
-	head  head
-	tree  audit.Tree
-	saved []law.OperationID
-	fatal error // the database failed: nothing of the batch can be stored
+	db     *DB
+	id     string
+	q      querier
+	before head
+	head   head
+	tree   audit.Tree
+	saved  []law.OperationID
+	fatal  error // the database failed: nothing of the batch can be stored
 }
 
 func (db *DB) attempt(ctx context.Context, jobs []*job) (*batch, []error, error) {
@@ -179,8 +180,7 @@ func (db *DB) attempt(ctx context.Context, jobs []*job) (*batch, []error, error)
 	}
 	defer db.writer.giveBack(c)
 	b := &batch{db: db, id: uuid.NewString(), q: querier{ctx, c}, tree: db.Head()}
-	before, err := b.begin()
-	if err != nil {
+	if err := b.begin(); err != nil {
 		return nil, nil, err
 	}
 	errs := make([]error, len(jobs))
@@ -189,14 +189,14 @@ func (db *DB) attempt(ctx context.Context, jobs []*job) (*batch, []error, error)
 			return nil, nil, b.fatal
 		}
 	}
-	if b.head == before {
+	if b.head == b.before {
 		return b, errs, nil
 	}
 	if err := b.q.exec(`UPDATE head SET size = $1, mark = $2, configuration = $3 WHERE id = 1`,
 		b.head.size, b.head.mark, b.head.configuration); err != nil {
 		return nil, nil, fmt.Errorf("storing head: %w", err)
 	}
-	if err := b.q.commit(); err != nil && !db.committed(b, before) {
+	if err := b.q.commit(); err != nil && !db.committed(b) {
 		return nil, nil, fmt.Errorf("committing: %w", err)
 	}
 	db.durable.Store(&b.tree)
@@ -204,8 +204,8 @@ func (db *DB) attempt(ctx context.Context, jobs []*job) (*batch, []error, error)
 }
 
 // committed looks up whether a commit happened whose answer was an error: it is never run again blindly.
-func (db *DB) committed(b *batch, before head) bool {
-	if b.head.size == before.size {
+func (db *DB) committed(b *batch) bool {
+	if b.head.size == b.before.size {
 		return false // only the mark moved
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
@@ -221,21 +221,21 @@ func (db *DB) committed(b *batch, before head) bool {
 }
 
 // begin takes the write lock and reads the head.
-func (b *batch) begin() (head, error) {
-	if err := b.q.begin(b.db.dialect.begin); err != nil {
-		return head{}, fmt.Errorf("taking the write lock: %w", err)
+func (b *batch) begin() error {
+	err := b.q.begin(b.db.dialect.begin)
+	if err == nil {
+		b.before, err = readHead(b.q, b.db.dialect.lockHead)
 	}
-	h, err := readHead(b.q, b.db.dialect.lockHead)
 	if err != nil {
-		return head{}, fmt.Errorf("taking the write lock: %w", err)
+		return fmt.Errorf("taking the write lock: %w", err)
 	}
-	if h.size != b.tree.Size() { // another process has written
-		if b.tree, err = audit.Resume(h.size, b.q); err != nil {
-			return head{}, fmt.Errorf("reading the audit log's edge: %w", err)
+	b.head = b.before
+	if b.head.size != b.tree.Size() { // another process has written
+		if b.tree, err = audit.Resume(b.head.size, b.q); err != nil {
+			return fmt.Errorf("reading the audit log's edge: %w", err)
 		}
 	}
-	b.head = h
-	return h, nil
+	return nil
 }
 
 // runOne runs one closure in a savepoint. What it wrote, the tree and the head are as before if it fails.
@@ -246,19 +246,22 @@ func (b *batch) runOne(j *job) (err error) {
 		return err
 	}
 	tx := &Tx{batch: b}
-	if tx.Reader, err = b.db.reader(b.q, b.head); err != nil {
+	if tx.Reader, err = b.db.reader(b.q, b.head, b.head.configuration == b.before.configuration); err != nil {
 		b.fatal = err
 		return err
 	}
+	b.q.c.failed = nil
 	err = tx.call(j.fn)
-	if !kept(err) || tx.failed != nil {
-		if tx.failed != nil && b.db.dialect.fatal(tx.failed) {
-			b.fatal = tx.failed
+	if failed := b.q.c.failed; failed != nil {
+		if b.db.dialect.fatal(failed) {
+			b.fatal = failed
 			return err
 		}
 		if kept(err) {
-			err = tx.failed
+			err = failed
 		}
+	}
+	if !kept(err) {
 		*b = was
 		if back := b.q.exec(`ROLLBACK TO SAVEPOINT closure`); back != nil {
 			b.fatal = fmt.Errorf("rolling back: %w", back)

@@ -30,7 +30,7 @@ func (tx *Tx) Configure(events ...audit.Event) error {
 		if e.Type != audit.ConfigurationChanged || c == nil {
 			return errors.New("storing configuration: the event does not say what was configured")
 		}
-		if err := tx.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
+		if err := tx.q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
 			string(c.Kind), c.ID, string(c.Value)); err != nil {
 			return err
 		}

@@ -13,7 +13,8 @@ import (
 type conn struct {
 	*sql.Conn
 	statements map[string]*sql.Stmt
-	open       bool // a transaction is under way
+	open       bool  // a transaction is under way
+	failed     error // the first error of the transaction, which may have been swallowed on its way up
 }
 
 func dial(ctx context.Context, db *sql.DB) (*conn, error) {
@@ -90,6 +91,7 @@ func (p conns) close() error {
 
 // begin starts a transaction, in the dialect's words.
 func (q querier) begin(how string) error {
+	q.c.failed = nil
 	err := q.exec(how)
 	q.c.open = err == nil
 	return err
@@ -108,41 +110,45 @@ type querier struct {
 	c   *conn
 }
 
+// note remembers that a statement failed. That there is no row is an answer, not a failure.
+func (q querier) note(err error) error {
+	if err != nil && !errors.Is(err, sql.ErrNoRows) && q.c.failed == nil {
+		q.c.failed = err
+	}
+	return err
+}
+
 func (q querier) exec(text string, args ...any) error {
 	s, err := q.c.prepared(q.ctx, text)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = s.ExecContext(q.ctx, args...)
 	}
-	_, err = s.ExecContext(q.ctx, args...)
-	return err
+	return q.note(err)
 }
 
 // row reads the one row of a query; sql.ErrNoRows if there is none.
 func (q querier) row(text string, args []any, into ...any) error {
 	s, err := q.c.prepared(q.ctx, text)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.QueryRowContext(q.ctx, args...).Scan(into...)
 	}
-	return s.QueryRowContext(q.ctx, args...).Scan(into...)
+	return q.note(err)
 }
 
-// each calls fn for every row of a query.
-func (q querier) each(text string, args []any, fn func(scan func(...any) error) error) (err error) {
+// each calls fn for every row of a query. Its error ends the query and is returned.
+func (q querier) each(text string, args []any, fn func(scan func(...any) error) error) error {
 	s, err := q.c.prepared(q.ctx, text)
 	if err != nil {
-		return err
+		return q.note(err)
 	}
 	rows, err := s.QueryContext(q.ctx, args...)
 	if err != nil {
-		return err
+		return q.note(err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := fn(rows.Scan); err != nil {
-			return err
-		}
+	for err == nil && rows.Next() {
+		err = fn(rows.Scan)
 	}
-	return rows.Err()
+	return errors.Join(err, q.note(rows.Err()), q.note(rows.Close()))
 }
 
 // ReadHashes implements tlog.HashReader on the stored hashes of the audit log.

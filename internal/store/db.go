@@ -191,6 +191,9 @@ func (db *DB) Close() error {
 // Head returns the audit log's tree as it was last committed: the newest that a checkpoint may be signed of.
 func (db *DB) Head() audit.Tree { return *db.durable.Load() }
 
+// Clock is the database's clock as it is, with the process's monotonic reading if it has one.
+func (db *DB) Clock() time.Time { return db.clock() }
+
 // factsAt is the configuration as of one version of it.
 type factsAt struct {
 	version int64

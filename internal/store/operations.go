@@ -112,8 +112,12 @@ func (tx *Tx) SaveOperation(o Operation, first audit.Event, more ...audit.Event)
 
 func (tx *Tx) updateOperation(o Operation) error {
 	var revision int64
-	return tx.one(`UPDATE operations SET revision = revision + 1, state = $3, endedat = $4, endedby = $5, endedreason = $6 WHERE id = $1 AND revision = $2 RETURNING revision`,
+	err := tx.q.row(`UPDATE operations SET revision = revision + 1, state = $3, endedat = $4, endedby = $5, endedreason = $6 WHERE id = $1 AND revision = $2 RETURNING revision`,
 		[]any{string(o.ID), o.Revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason}, &revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = errors.New("it is not there, or was changed in between")
+	}
+	return err
 }
 
 func (tx *Tx) insertOperation(o Operation) error {
@@ -121,7 +125,7 @@ func (tx *Tx) insertOperation(o Operation) error {
 	if err != nil {
 		return err
 	}
-	return tx.exec(`INSERT INTO operations (`+operationColumns+`, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+	return tx.q.exec(`INSERT INTO operations (`+operationColumns+`, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 		string(o.ID), 1, string(o.Orderer.Subject), o.IdempotencyKey, o.Asked, string(o.Recorded), string(o.Canonical()),
 		string(o.Behind), string(eligible), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason, millis(o.Expires), string(o.Digest()))
 }
@@ -132,10 +136,10 @@ func (tx *Tx) saveProgress(o Operation) error {
 		u, was := o.Usage[k.Key], o.was.Usage[k.Key]
 		var err error
 		if o.Revision == 0 {
-			err = tx.exec(`INSERT INTO operation_keys (operation, position, keyid, taken, signed) VALUES ($1, $2, $3, $4, $5)`,
+			err = tx.q.exec(`INSERT INTO operation_keys (operation, position, keyid, taken, signed) VALUES ($1, $2, $3, $4, $5)`,
 				string(o.ID), i, string(k.Key), u.Taken, u.Signed)
 		} else if u != was {
-			err = tx.exec(`UPDATE operation_keys SET taken = $3, signed = $4 WHERE operation = $1 AND keyid = $2`,
+			err = tx.q.exec(`UPDATE operation_keys SET taken = $3, signed = $4 WHERE operation = $1 AND keyid = $2`,
 				string(o.ID), string(k.Key), u.Taken, u.Signed)
 		}
 		if err != nil {
@@ -147,11 +151,11 @@ func (tx *Tx) saveProgress(o Operation) error {
 		if i >= len(o.was.Approvals) {
 			var covers []byte
 			if covers, err = json.Marshal(a.Covers); err == nil {
-				err = tx.exec(`INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)`,
+				err = tx.q.exec(`INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)`,
 					string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn))
 			}
 		} else if !a.Withdrawn.Equal(o.was.Approvals[i].Withdrawn) {
-			err = tx.exec(`UPDATE approvals SET withdrawn = $3 WHERE operation = $1 AND position = $2`, string(o.ID), i, millis(a.Withdrawn))
+			err = tx.q.exec(`UPDATE approvals SET withdrawn = $3 WHERE operation = $1 AND position = $2`, string(o.ID), i, millis(a.Withdrawn))
 		}
 		if err != nil {
 			return err

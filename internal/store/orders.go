@@ -69,7 +69,7 @@ func (tx *Tx) SaveOrder(o Operation, r law.Order, first audit.Event, more ...aud
 	if signature == nil {
 		signature = []byte{}
 	}
-	err := tx.exec(`INSERT INTO sign_orders (`+orderColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+	err := tx.q.exec(`INSERT INTO sign_orders (`+orderColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, lease = excluded.lease,
 			settled = excluded.settled, failure = excluded.failure, signature = excluded.signature`,
 		string(r.ID), string(r.Operation), string(r.Key), r.Fingerprint, string(r.Requester), r.IdempotencyKey, string(r.Input.Hash), string(r.Input.Scheme),

@@ -31,8 +31,7 @@ type Reader struct {
 // Tx is a write transaction under way.
 type Tx struct {
 	Reader
-	batch  *batch
-	failed error // the first error of the database, which the closure may have swallowed
+	batch *batch
 }
 
 // View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
@@ -51,11 +50,15 @@ func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, e
 	if err != nil {
 		return none, &Unavailable{err}
 	}
-	r, err := db.reader(q, h)
+	r, err := db.reader(q, h, true)
 	if err != nil {
 		return none, &Unavailable{err}
 	}
-	return fn(&r)
+	out, err := fn(&r)
+	if c.failed != nil {
+		return none, &Unavailable{c.failed}
+	}
+	return out, err
 }
 
 // Now is the time that the law is judged by: the database's, never before the stored mark.
@@ -85,8 +88,9 @@ func readHead(q querier, lock string) (head, error) {
 	return h, err
 }
 
-// reader reads the time and the facts for one closure.
-func (db *DB) reader(q querier, h head) (Reader, error) {
+// reader reads the time and the facts for one closure. The facts are kept for the next one, unless they are
+// of a configuration that is not committed.
+func (db *DB) reader(q querier, h head, committed bool) (Reader, error) {
 	r := Reader{q: q, head: h, clock: fromMillis(millis(db.clock()))}
 	r.now = r.clock
 	if mark := fromMillis(h.mark); r.now.Before(mark) {
@@ -103,7 +107,9 @@ func (db *DB) reader(q querier, h head) (Reader, error) {
 			return Reader{}, fmt.Errorf("the stored configuration: %w", err)
 		}
 		at = &factsAt{h.configuration, facts}
-		db.facts.Store(at)
+		if committed {
+			db.facts.Store(at)
+		}
 	}
 	r.facts = at.facts
 	_, behind := r.Clock()
@@ -125,12 +131,12 @@ func (tx *Tx) append(events ...audit.Event) error {
 		if e.Actor != nil {
 			subject = e.Actor.Subject
 		}
-		if err := tx.exec(`INSERT INTO audit_events (idx, batch, time, type, operation, subject, keyid, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		if err := tx.q.exec(`INSERT INTO audit_events (idx, batch, time, type, operation, subject, keyid, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), string(subject), string(e.Key), string(leaf)); err != nil {
 			return err
 		}
 		for _, h := range hashes {
-			if err := tx.exec(`INSERT INTO audit_hashes (idx, hash) VALUES ($1, $2)`, h.Index, h.Hash[:]); err != nil {
+			if err := tx.q.exec(`INSERT INTO audit_hashes (idx, hash) VALUES ($1, $2)`, h.Index, h.Hash[:]); err != nil {
 				return err
 			}
 		}
@@ -159,24 +165,4 @@ func (tx *Tx) AcceptClock(e audit.Event) error {
 	tx.now = tx.clock
 	tx.batch.head.mark = millis(tx.clock)
 	return tx.append(e)
-}
-
-// one runs a statement that must change one row, and reads what it returns.
-func (tx *Tx) one(text string, args []any, into ...any) error {
-	err := tx.q.row(text, args, into...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return errors.New("it is not there, or was changed in between")
-	}
-	if err != nil && tx.failed == nil {
-		tx.failed = err
-	}
-	return err
-}
-
-func (tx *Tx) exec(text string, args ...any) error {
-	err := tx.q.exec(text, args...)
-	if err != nil && tx.failed == nil {
-		tx.failed = err
-	}
-	return err
 }

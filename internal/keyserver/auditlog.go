@@ -1,0 +1,148 @@
+package keyserver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+)
+
+// Events lists audit events, oldest first: those of one operation for everybody for whom it exists, all
+// for administrators and auditors.
+func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventPage, error) {
+	scope := fmt.Sprintf("events %q %q %q %q", f.Type, f.Operation, f.Subject, f.Key)
+	last, err := k.openCursor(c, scope, f.Page)
+	if err != nil {
+		return EventPage{}, err
+	}
+	query := store.EventQuery{Type: audit.Type(f.Type), Operation: f.Operation, Subject: f.Subject, Key: f.Key, Limit: f.Page.Limit}
+	if last != "" {
+		index, err := strconv.ParseInt(last, 10, 64)
+		if err != nil {
+			return EventPage{}, fmt.Errorf("reading cursor: %w", err)
+		}
+		query.From = index + 1
+	}
+	page, err := look(ctx, k, func(r *store.Reader) (EventPage, error) {
+		var page EventPage
+		if f.Operation != "" {
+			if _, err := visible(r, c, f.Operation); err != nil {
+				return page, err
+			}
+		} else if !r.Facts().SeesEverything(c.Subject) {
+			return page, &law.Refusal{Kind: law.Forbidden, Reason: "the whole audit log is for auditors and administrators; name an operation of yours"}
+		}
+		events, err := r.Events(query)
+		for _, e := range events {
+			page.Leaves = append(page.Leaves, e.Leaf)
+		}
+		if err == nil && len(events) == f.Page.Limit {
+			page.Next = k.cursor(c, scope, strconv.FormatInt(events[len(events)-1].Index, 10))
+		}
+		return page, err
+	})
+	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation})
+}
+
+// Checkpoint returns the newest checkpoint of the audit log, for anybody who is signed in: whoever holds
+// one is a witness.
+func (k *Keyserver) Checkpoint(context.Context, Caller) (string, error) { return k.newestCheckpoint() }
+
+// newestCheckpoint signs the newest durable head of the log, once for each size.
+func (k *Keyserver) newestCheckpoint() (string, error) {
+	tree := k.db.Head()
+	k.checkpoint.Lock()
+	defer k.checkpoint.Unlock()
+	if k.checkpoint.text == "" || k.checkpoint.size < tree.Size() {
+		signed, err := audit.SignCheckpoint(tree.Size(), tree.Root(), k.signer)
+		if err != nil {
+			return "", err
+		}
+		k.checkpoint.size, k.checkpoint.text = tree.Size(), string(signed)
+	}
+	return k.checkpoint.text, nil
+}
+
+// InclusionProof proves that the entry at index is in the log of the given size (RFC 6962 section 2.1.1).
+func (k *Keyserver) InclusionProof(ctx context.Context, _ Caller, index, size int64) ([][]byte, error) {
+	return k.proof(ctx, size, func(r *store.Reader) ([]audit.Hash, error) {
+		if index < 0 || index >= size {
+			return nil, &Malformed{fmt.Sprintf("index must be between 0 and %d", size-1)}
+		}
+		return audit.ProveInclusion(size, index, r.Hashes())
+	})
+}
+
+// ConsistencyProof proves that the log of the size from is the beginning of the one of the size to (RFC
+// 6962 section 2.1.2).
+func (k *Keyserver) ConsistencyProof(ctx context.Context, _ Caller, from, to int64) ([][]byte, error) {
+	return k.proof(ctx, to, func(r *store.Reader) ([]audit.Hash, error) {
+		if from < 1 || from > to {
+			return nil, &Malformed{fmt.Sprintf("from must be between 1 and %d", to)}
+		}
+		return audit.ProveConsistency(to, from, r.Hashes())
+	})
+}
+
+func (k *Keyserver) proof(ctx context.Context, size int64, prove func(*store.Reader) ([]audit.Hash, error)) ([][]byte, error) {
+	return look(ctx, k, func(r *store.Reader) ([][]byte, error) {
+		if size < 1 || size > r.LogSize() {
+			return nil, &Malformed{fmt.Sprintf("the log has %d entries", r.LogSize())}
+		}
+		hashes, err := prove(r)
+		out := make([][]byte, 0, len(hashes))
+		for _, h := range hashes {
+			out = append(out, h[:])
+		}
+		return out, err
+	})
+}
+
+// exportChunk is how many events an export reads at a time.
+const exportChunk = 1000
+
+// Export writes the whole audit log with its checkpoint, for auditors and administrators.
+func (k *Keyserver) Export(ctx context.Context, c Caller, w io.Writer) error {
+	_, err := look(ctx, k, func(r *store.Reader) (struct{}, error) {
+		if !r.Facts().SeesEverything(c.Subject) {
+			return struct{}{}, &law.Refusal{Kind: law.Forbidden, Reason: "the audit log is exported by auditors and administrators"}
+		}
+		tree, err := audit.Resume(r.LogSize(), r.Hashes())
+		if err != nil {
+			return struct{}{}, err
+		}
+		checkpoint, err := audit.SignCheckpoint(tree.Size(), tree.Root(), k.signer)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, audit.WriteExport(w, Leaves(r), checkpoint)
+	})
+	return k.auditHidden(ctx, c, err, audit.Event{})
+}
+
+// Leaves reads all leaves of the audit log, in order.
+func Leaves(r *store.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for from := int64(0); from < r.LogSize(); {
+			events, err := r.Events(store.EventQuery{From: from, Limit: exportChunk})
+			if err == nil && len(events) == 0 {
+				err = fmt.Errorf("audit entry %d is missing", from)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, e := range events {
+				if !yield(e.Leaf, nil) {
+					return
+				}
+				from = e.Index + 1
+			}
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package keyserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+)
+
+// Initialise makes the key pairs of the first configuration and stores it. It does so once: a database
+// that has a configuration is refused.
+func Initialise(ctx context.Context, db *store.DB, keystores *keystore.Set, first law.Configuration) error {
+	if _, err := law.NewFacts(first); err != nil {
+		return err
+	}
+	for i := range first.Keys {
+		if err := makeKeyPair(ctx, keystores, &first.Keys[i]); err != nil {
+			return err
+		}
+	}
+	_, err := store.Update(ctx, db, func(tx *store.Tx) (struct{}, error) {
+		if len(tx.Facts().Subjects()) > 0 {
+			return struct{}{}, errors.New("the database has a configuration already")
+		}
+		return struct{}{}, configure(tx, Caller{}, "first configuration", first)
+	})
+	return err
+}
+
+func makeKeyPair(ctx context.Context, keystores *keystore.Set, key *law.Key) error {
+	key.Version = 1
+	pair, err := keystores.Generate(ctx, key.Keystore, key.ID, key.Version, key.Algorithm)
+	if err != nil {
+		return err
+	}
+	key.Handle, key.PublicKey, key.Fingerprint = pair.Handle, pair.PublicKey, keystore.Fingerprint(pair.PublicKey)
+	return nil
+}
+
+// configure stores the objects of a configuration, each in the place of the one with its id, and re-judges
+// every open operation in the same transaction (rule 9).
+func configure(tx *store.Tx, c Caller, why string, changed law.Configuration) error {
+	objects, err := audit.ConfigurationOf(changed)
+	if err != nil {
+		return err
+	}
+	events := make([]audit.Event, 0, len(objects))
+	for _, object := range objects {
+		e := audit.Event{Type: audit.ConfigurationChanged, Configuration: &object, Reason: why, Request: c.Request}
+		if c.Subject != "" {
+			e.Actor = c.actor()
+		}
+		events = append(events, e)
+	}
+	if err := tx.Configure(events...); err != nil {
+		return fmt.Errorf("storing the configuration: %w", err)
+	}
+	open, err := allOpen(&tx.Reader)
+	if err != nil {
+		return err
+	}
+	return settleAll(tx, open)
+}
+
+// Configure changes the configuration. Until administration sessions exist no route leads here: it serves
+// tests, which change the facts that operations are judged by.
+func (k *Keyserver) Configure(ctx context.Context, c Caller, why string, changed law.Configuration) error {
+	_, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) { return struct{}{}, configure(tx, c, why, changed) })
+	return err
+}

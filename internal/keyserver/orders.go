@@ -1,0 +1,207 @@
+package keyserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+)
+
+// PlaceSignOrder has one input signed under an approved operation (rules 10 to 12). ID and Who of the ask
+// are filled in.
+//
+// The use is taken and audited durably before the keystore is asked, and the signature is stored and
+// audited durably before it is returned (rule 11).
+func (k *Keyserver) PlaceSignOrder(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (SignOrder, error) {
+	order, err := newID()
+	if err != nil {
+		return SignOrder{}, err
+	}
+	ask.ID, ask.Who = law.OrderID(order), c.Subject
+	patience, cancel := context.WithTimeout(ctx, k.limits.DuplicateWait)
+	defer cancel()
+	for {
+		changed, stop := k.db.Watch(id)
+		p, err := k.place(ctx, c, id, ask)
+		switch {
+		case err != nil:
+			stop()
+			return SignOrder{}, err
+		case p.Permit.Granted():
+			stop()
+			// Whatever becomes of the caller now, an attempt that has begun is brought to its end.
+			return k.attempt(context.WithoutCancel(ctx), c, p)
+		case p.Order.State == law.OrderSigned:
+			stop()
+			return k.answer(p.Operation, p.Order)
+		}
+		select {
+		case <-changed:
+			stop()
+		case <-patience.Done():
+			stop()
+			return SignOrder{}, &Unavailable{Kind: "running", Sentence: "an attempt at this sign order is under way; ask for it again soon",
+				RetryAfter: time.Second, Order: p.Order.ID, Err: ctx.Err()}
+		}
+	}
+}
+
+// place asks the law for a permit, and stores the use that it takes.
+func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (law.Placed, error) {
+	return update(ctx, k, func(tx *store.Tx) (law.Placed, error) {
+		o, known, err := tx.Operation(id)
+		if err != nil {
+			return law.Placed{}, err
+		}
+		if !known {
+			return law.Placed{}, errNoOperation
+		}
+		prior, placedBefore, err := tx.OrderByIdempotencyKey(id, ask.Key, c.Subject, ask.IdempotencyKey)
+		if err != nil {
+			return law.Placed{}, err
+		}
+		before := &prior
+		if !placedBefore {
+			before = nil
+		}
+		p, refusal := o.Place(ask, before, tx.Facts(), tx.Now())
+		o.Operation = p.Operation
+		if p.Permit.Granted() {
+			events := c.orderEvents(o.Operation, p.Order, p.Changes)
+			return p, tx.SaveOrder(o, p.Order, events[0], events[1:]...)
+		}
+		about := audit.Event{
+			Type: audit.OrderRefused, Operation: id, Digest: o.Digest(), Key: ask.Key, Order: prior.ID, IdempotencyKey: ask.IdempotencyKey,
+		}
+		_, err = c.save(tx, o, c.operationEvents(o.Operation, p.Changes), about, refusal)
+		return p, errors.Join(err, refusal)
+	})
+}
+
+// attempt makes one attempt at a signature and stores what comes of it.
+func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOrder, error) {
+	signature, failure := k.keystores.Sign(ctx, p.Permit)
+	done, err := update(ctx, k, func(tx *store.Tx) (law.Placed, error) {
+		if failure != nil {
+			return k.settle(tx, c, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+				return o.Fail(r, p.Permit.Attempt(), reasonOf(failure), f, now)
+			})
+		}
+		return k.settle(tx, c, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+			return o.Complete(r, p.Permit.Attempt(), signature, f, now)
+		})
+	})
+	switch {
+	case err != nil:
+		k.log.ErrorContext(ctx, "storing the result of a sign order", slog.String("order", string(p.Order.ID)), slog.Any("error", err))
+		return SignOrder{}, unavailable(err, p.Order.ID)
+	case failure != nil:
+		k.log.ErrorContext(ctx, "signing", slog.String("order", string(p.Order.ID)), slog.Any("error", failure))
+		return SignOrder{}, &Unavailable{Kind: "keystore", Sentence: reasonOf(failure) + "; the use is kept, place the same order again with the same idempotency key",
+			RetryAfter: 2 * time.Second, Order: p.Order.ID, Err: failure}
+	case done.Order.State == law.OrderWithheld:
+		return SignOrder{}, &law.Refusal{Kind: law.WrongState, Reason: "the operation was revoked while the signature was made; it is withheld"}
+	}
+	return k.answer(done.Operation, done.Order)
+}
+
+// settle stores how an attempt at a sign order ended, as the law judges it.
+func (k *Keyserver) settle(tx *store.Tx, c Caller, id law.OrderID, judge func(law.Operation, law.Order, law.Facts, time.Time) (law.Placed, error)) (law.Placed, error) {
+	r, known, err := tx.Order(id)
+	if err != nil || !known {
+		return law.Placed{}, errors.Join(err, fmt.Errorf("sign order %s is not there any more", id))
+	}
+	o, _, err := tx.Operation(r.Operation)
+	if err != nil {
+		return law.Placed{}, err
+	}
+	p, refusal := judge(o.Operation, r, tx.Facts(), tx.Now())
+	o.Operation = p.Operation
+	events := c.orderEvents(o.Operation, p.Order, p.Changes)
+	if refusal != nil {
+		_, err := c.save(tx, o, events, audit.Event{}, refusal)
+		return p, errors.Join(err, refusal)
+	}
+	return p, tx.SaveOrder(o, p.Order, events[0], events[1:]...)
+}
+
+// reasonOf says what a keystore's failure is to people, without what a vendor's library says.
+func reasonOf(failure error) string {
+	var wrong *keystore.BadSignature
+	if errors.As(failure, &wrong) {
+		return "the keystore made a signature that does not verify with the key's public key"
+	}
+	return "the keystore made no signature"
+}
+
+func (k *Keyserver) answer(o law.Operation, r law.Order) (SignOrder, error) {
+	checkpoint, err := k.newestCheckpoint()
+	grant, _ := o.Grant(r.Key)
+	return SignOrder{Order: r, Of: grant.MaxUses, Checkpoint: checkpoint}, err
+}
+
+// SignOrder returns one sign order, if its operation exists for the caller. The signature is for its
+// requester.
+func (k *Keyserver) SignOrder(ctx context.Context, c Caller, id law.OrderID) (SignOrder, error) {
+	order, err := look(ctx, k, func(r *store.Reader) (SignOrder, error) {
+		order, known, err := r.Order(id)
+		if err != nil {
+			return SignOrder{}, err
+		}
+		o, err := visible(r, c, order.Operation)
+		var u *unseen
+		if errors.As(err, &u) {
+			err = &unseen{&law.Refusal{Kind: law.NotFound, Reason: "there is no such sign order"}, known}
+		}
+		if err != nil {
+			return SignOrder{}, err
+		}
+		return k.answer(o.Operation, forEyesOf(c, order))
+	})
+	return order, k.auditHidden(ctx, c, err, audit.Event{Order: id})
+}
+
+// SignOrders lists the sign orders of an operation, oldest first.
+func (k *Keyserver) SignOrders(ctx context.Context, c Caller, id law.OperationID, p Page) (SignOrderPage, error) {
+	scope := "signorders " + string(id)
+	after, err := k.openCursor(c, scope, p)
+	if err != nil {
+		return SignOrderPage{}, err
+	}
+	page, err := look(ctx, k, func(r *store.Reader) (SignOrderPage, error) {
+		var page SignOrderPage
+		o, err := visible(r, c, id)
+		if err != nil {
+			return page, err
+		}
+		orders, err := r.Orders(id, law.OrderID(after), p.Limit)
+		if err != nil {
+			return page, err
+		}
+		for _, order := range orders {
+			one, err := k.answer(o.Operation, forEyesOf(c, order))
+			if err != nil {
+				return page, err
+			}
+			page.Orders = append(page.Orders, one)
+		}
+		if len(orders) == p.Limit {
+			page.Next = k.cursor(c, scope, string(orders[len(orders)-1].ID))
+		}
+		return page, nil
+	})
+	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: id})
+}
+
+func forEyesOf(c Caller, r law.Order) law.Order {
+	if r.Requester != c.Subject {
+		r.Signature = nil
+	}
+	return r
+}
