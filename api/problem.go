@@ -28,14 +28,14 @@ const (
 	Internal         Kind = "internal"               // a fault of the server
 	Unavailable      Kind = "unavailable"            // something that the answer needs cannot be had now
 	ClockHeld        Kind = "clock-held"             // the server's clock went back
-	Superseded       Kind = "superseded"             // another attempt at the sign order is being made
+	Running          Kind = "running"                // an attempt at the sign order is being made
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
 	return []Kind{
 		Malformed, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, WrongState, NotCovered, Duplicate, WrongDigest,
-		TooLarge, UnsupportedMedia, Impossible, InputMisfit, KeyReused, TooMany, Internal, Unavailable, ClockHeld, Superseded,
+		TooLarge, UnsupportedMedia, Impossible, InputMisfit, KeyReused, TooMany, Internal, Unavailable, ClockHeld, Running,
 	}
 }
 
@@ -69,7 +69,7 @@ func (k Kind) Status() int {
 		return http.StatusUnprocessableEntity
 	case TooMany:
 		return http.StatusTooManyRequests
-	case Unavailable, ClockHeld, Superseded:
+	case Unavailable, ClockHeld, Running:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
@@ -112,8 +112,8 @@ func (k Kind) Title() string {
 		return "Not available now"
 	case ClockHeld:
 		return "Clock is held"
-	case Superseded:
-		return "Another attempt is being made"
+	case Running:
+		return "Being signed now"
 	}
 	return "Internal error"
 }

@@ -1,0 +1,55 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+type metrics struct {
+	requests   *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
+	inFlight   prometheus.Gauge
+	panics     prometheus.Counter
+	signOrders *prometheus.CounterVec
+}
+
+func newMetrics(r *prometheus.Registry) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keyserver_http_requests_total", Help: "Requests answered, by route and status."}, []string{"route", "status"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "keyserver_http_request_seconds", Help: "Time to answer, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}, []string{"route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "keyserver_http_requests_in_flight", Help: "Requests being answered."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keyserver_http_panics_total", Help: "Panics recovered. Each is a fault of the program."}),
+		signOrders: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keyserver_http_sign_orders_total", Help: "Sign orders asked for, by outcome: signed, or the kind of the problem."}, []string{"outcome"}),
+	}
+	r.MustRegister(m.requests, m.durations, m.inFlight, m.panics, m.signOrders)
+	return m
+}
+
+func (m *metrics) finished(r *route, status int, took time.Duration) {
+	m.requests.WithLabelValues(r.String(), strconv.Itoa(status)).Inc()
+	m.durations.WithLabelValues(r.String()).Observe(took.Seconds())
+}
+
+// placed counts a sign order by what came of it.
+func (m *metrics) placed(err error) {
+	outcome := "signed"
+	if err != nil {
+		outcome = string(translate(err).Kind())
+	}
+	m.signOrders.WithLabelValues(outcome).Inc()
+}
+
+// MetricsHandler serves the metrics of a registry in the Prometheus format, for a listener of its own.
+func MetricsHandler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"example.org/keyserver/api"
+)
+
+// access says what a route asks of the caller before the verb judges.
+type access int
+
+const (
+	ordinary access = iota // a token
+	brake                  // a token; ends or takes back something, and is measured apart
+	open                   // nothing
+)
+
+// route is one method of one path, and who serves it.
+type route struct {
+	method, path string
+	access       access
+	serve        func(*server, *call) (answer, error)
+
+	operation  *openapi3.Operation
+	parameters openapi3.Parameters // of the path and of the operation
+	body       *openapi3.Schema    // nil: no body is allowed
+	allow      string              // the methods that the path has, where this is none of them
+}
+
+func (s *server) routes() []route {
+	return []route{
+		{method: "GET", path: api.PathOpenAPI, access: open, serve: getOpenAPI},
+		{method: "GET", path: api.PathHealth, access: open, serve: getHealth},
+		{method: "GET", path: api.PathReady, access: open, serve: getReady},
+		{method: "GET", path: api.PathVersion, access: open, serve: getVersion},
+		{method: "GET", path: api.PathWhoAmI, serve: getWhoAmI},
+		{method: "GET", path: api.PathKeys, serve: listKeys},
+		{method: "GET", path: api.PathKey, serve: getKey},
+		{method: "GET", path: api.PathPublicKey, serve: getPublicKey},
+		{method: "GET", path: api.PathCertificate, serve: getCertificate},
+		{method: "GET", path: api.PathOperations, serve: listOperations},
+		{method: "POST", path: api.PathOperations, serve: createOperation},
+		{method: "GET", path: api.PathOperation, serve: getOperation},
+		{method: "GET", path: api.PathWait, serve: waitOperation},
+		{method: "POST", path: api.PathApproval, serve: approveOperation},
+		{method: "DELETE", path: api.PathApproval, access: brake, serve: withdrawApproval},
+		{method: "POST", path: api.PathRejection, access: brake, serve: rejectOperation},
+		{method: "POST", path: api.PathRevocation, access: brake, serve: revokeOperation},
+		{method: "GET", path: api.PathSignOrders, serve: listSignOrders},
+		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder},
+		{method: "GET", path: api.PathSignOrder, serve: getSignOrder},
+		{method: "GET", path: api.PathEvents, serve: listEvents},
+		{method: "GET", path: api.PathCheckpoint, serve: getCheckpoint},
+		{method: "GET", path: api.PathInclusionProof, serve: getInclusionProof},
+		{method: "GET", path: api.PathConsistencyProof, serve: getConsistencyProof},
+		{method: "GET", path: api.PathExport, serve: exportAudit},
+	}
+}
+
+// String is the pattern of the route, by which logs, metrics and the audit log name it.
+func (r *route) String() string {
+	if r.method == "" {
+		return r.path
+	}
+	return r.method + " " + r.path
+}
+
+func (r *route) bind(item *openapi3.PathItem, op *openapi3.Operation) {
+	r.operation = op
+	r.parameters = slices.Concat(item.Parameters, op.Parameters)
+	if op.RequestBody != nil {
+		r.body = op.RequestBody.Value.Content[api.MediaJSON].Schema.Value
+	}
+}
+
+// public says whether the specification asks for no token.
+func (r *route) public() bool {
+	return r.operation.Security != nil && len(*r.operation.Security) == 0
+}
+
+func serveUnknown(*server, *call) (answer, error) {
+	return answer{}, refuse(api.NotFound, "there is nothing under this path; %s lists what there is", api.PathOpenAPI)
+}
+
+func refuseMethod(_ *server, c *call) (answer, error) {
+	c.out.Header().Set("Allow", c.route.allow)
+	return answer{}, refuse(api.MethodNotAllowed, "this path has no method %.20q; use %s", c.Method, c.route.allow)
+}
+
+// known returns the names of the parameters of the route that are in this place.
+func (r *route) known(in string) []string {
+	names := map[string]struct{}{}
+	for _, p := range r.parameters {
+		if p.Value.In == in {
+			names[p.Value.Name] = struct{}{}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// hasBody says whether a request comes with a body.
+func hasBody(r *http.Request) bool { return r.ContentLength != 0 }

@@ -1,0 +1,173 @@
+// Package httpapi serves the HTTP API: it decodes, authenticates, asks the keyserver and writes what it
+// says. It has no opinion on what is allowed.
+//
+// Every request goes the same way, in [server.answer]: framing, authentication, rate limit, body,
+// specification, handler. Handlers return a value or an error; [server.write] alone writes, and [translate]
+// alone turns errors into problems. What the specification (package api) does not name is not served, and
+// what it names is validated here against it, for every route.
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.org/keyserver/api"
+	"example.org/keyserver/internal/identity"
+	"example.org/keyserver/internal/keyserver"
+)
+
+// Options are what the API needs from outside. All but Registry and Limits are required.
+type Options struct {
+	Keyserver    *keyserver.Keyserver
+	Auth         *identity.Authenticator
+	Log          *slog.Logger
+	Now          func() time.Time     // for rate limits and durations
+	NewRequestID func() string        // a new UUIDv7 with every call
+	Mode         string               // production or development
+	Software     string               // name and version
+	Registry     *prometheus.Registry // nil: metrics are counted, and seen by nobody
+	Limits       Limits
+}
+
+// Limits bound what one subject, or without a token one address, may ask.
+type Limits struct {
+	PerSecond float64 // requests per second in the long run; 0: 50
+	Burst     int     // requests at once; 0: 200
+}
+
+type server struct {
+	Options
+	mux      *http.ServeMux
+	doc      *openapi3.T
+	unknown  *route // what no path names
+	metrics  *metrics
+	ordinary *limiter
+	brakes   *limiter
+}
+
+// New returns the handler of everything under /api. The error says where the routes and the specification
+// disagree; it is nil in every program that passes its tests.
+func New(o Options) (http.Handler, error) {
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(api.OpenAPI()))
+	if err != nil {
+		return nil, fmt.Errorf("reading the API's specification: %w", err)
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Limits.PerSecond == 0 {
+		o.Limits.PerSecond = 50
+	}
+	if o.Limits.Burst == 0 {
+		o.Limits.Burst = 200
+	}
+	s := &server{
+		Options: o, mux: http.NewServeMux(), doc: doc, metrics: newMetrics(o.Registry),
+		ordinary: newLimiter(o.Limits), brakes: newLimiter(o.Limits),
+		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
+	}
+	if err := s.register(s.routes()); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// register makes the routes known, each bound to its operation in the specification, and says what is
+// missing on either side.
+func (s *server) register(routes []route) error {
+	methods := map[string][]string{} // by path
+	for i := range routes {
+		r := &routes[i]
+		item := s.doc.Paths.Value(r.path)
+		if item == nil || item.GetOperation(r.method) == nil {
+			return fmt.Errorf("the API's specification has no %s", r)
+		}
+		r.bind(item, item.GetOperation(r.method))
+		if r.public() != (r.access == open) {
+			return fmt.Errorf("%s: the API's specification and the route disagree on whether a token is needed", r)
+		}
+		methods[r.path] = append(methods[r.path], r.method)
+		s.mux.HandleFunc(r.String(), func(w http.ResponseWriter, req *http.Request) { s.run(w, req, r) })
+	}
+	for p, item := range s.doc.Paths.Map() {
+		if len(methods[p]) != len(item.Operations()) {
+			return fmt.Errorf("the API's specification has %d methods on %s, of which %d are served", len(item.Operations()), p, len(methods[p]))
+		}
+		other := &route{path: p, access: open, serve: refuseMethod, allow: strings.Join(methods[p], ", ")}
+		s.mux.HandleFunc(p, func(w http.ResponseWriter, req *http.Request) { s.run(w, req, other) })
+	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) { s.run(w, req, s.unknown) })
+	return nil
+}
+
+// ServeHTTP answers one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+		s.run(w, r, s.unknown) // the mux would redirect: one name for each thing
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// run takes one request from its id to its line in the log.
+func (s *server) run(w http.ResponseWriter, r *http.Request, rt *route) {
+	start := s.Now()
+	c := &call{
+		Request: r, route: rt, out: &recorder{ResponseWriter: w},
+		Caller: keyserver.Caller{Address: address(r), Request: s.NewRequestID(), Route: rt.String()},
+	}
+	s.metrics.inFlight.Inc()
+	defer func() {
+		took := s.Now().Sub(start)
+		s.metrics.inFlight.Dec()
+		s.metrics.finished(rt, c.out.status, took)
+		s.Log.Info("request", "request", c.Caller.Request, "subject", c.Caller.Subject, "address", c.Caller.Address,
+			"route", rt.String(), "status", c.out.status, "ms", took.Milliseconds())
+	}()
+	a, err := s.answer(c)
+	s.write(c, a, err)
+}
+
+// answer is the way of every request. A step that returns an error is the last one.
+func (s *server) answer(c *call) (a answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.metrics.panics.Inc()
+			s.Log.Error("panic", "request", c.Caller.Request, "route", c.route.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.readBody, s.validate} {
+		if err := step(c); err != nil {
+			return answer{}, err
+		}
+	}
+	return c.route.serve(s, c)
+}
+
+var errPanic = errors.New("a fault of the server; the log says more under the request id")
+
+// limit refuses a subject, or an address without a token, that asks too often. Revoking, rejecting and
+// withdrawing have a measure of their own, so that they work when everything else is overloaded (law 7).
+func (s *server) limit(c *call) error {
+	l, who := s.ordinary, "subject "+string(c.Caller.Subject)
+	if c.route.access == open {
+		who = "address " + c.Caller.Address
+	}
+	if c.route.access == brake {
+		l = s.brakes
+	}
+	if wait := l.take(who, s.Now()); wait > 0 {
+		return &keyserver.TooMany{Sentence: "you are asking too often; wait as long as Retry-After says", RetryAfter: wait}
+	}
+	return nil
+}
