@@ -4,7 +4,8 @@
 //	fw-prod.1.key    one key pair: key fw-prod, version 1
 //
 // The directory has mode 0700 and its files 0600; anything wider is refused. A file is written once, whole
-// or not at all, and never replaced; several processes may use the directory at the same time.
+// or not at all, and never replaced; several processes may use the directory at the same time. A crash can
+// leave a draft behind, .new-…, which nothing reads and which may be removed.
 //
 // The key-encryption key is made by PBKDF2-HMAC-SHA-256 (RFC 8018) and HKDF (RFC 5869). A key file is one
 // line of text and the private key (PKCS #8, RFC 5958) under AES-256-GCM with a random nonce; the line
