@@ -51,7 +51,7 @@ func VerifyExport(r io.Reader, v Verifier, opt ExportOptions) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	lines := lineReader{in: bufio.NewReaderSize(r, MaxLeaf+1)}
+	lines := lineReader{in: bufio.NewReader(r)}
 	for more := true; more; {
 		more, err = lines.next()
 		if err != nil {
@@ -98,10 +98,10 @@ const (
 func (l *lineReader) next() (more bool, err error) {
 	l.buffer, l.lines = l.buffer[:0], l.lines[:0]
 	for len(l.lines) < portionLines && len(l.buffer) < portionBytes {
-		line, err := l.in.ReadSlice('\n')
+		line, err := l.line()
 		switch {
 		case errors.Is(err, io.EOF):
-			l.bad = fmt.Errorf("the export ends before its checkpoint")
+			l.bad = errors.New("the export ends before its checkpoint")
 			return false, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			l.bad = fmt.Errorf("reading audit entry: %w", errTooLong(len(line)))
@@ -111,11 +111,25 @@ func (l *lineReader) next() (more bool, err error) {
 		case len(line) == 1:
 			return false, nil // the empty line: the checkpoint follows
 		}
-		start := len(l.buffer)
-		l.buffer = append(l.buffer, line[:len(line)-1]...) // the next ReadSlice overwrites line
-		l.lines = append(l.lines, l.buffer[start:])
+		l.lines = append(l.lines, line[:len(line)-1])
 	}
 	return true, nil
+}
+
+// line reads a line with its end into buffer. The error is ErrBufferFull if it is longer than a leaf may be.
+func (l *lineReader) line() ([]byte, error) {
+	start := len(l.buffer)
+	for {
+		part, err := l.in.ReadSlice('\n')
+		l.buffer = append(l.buffer, part...)
+		line := l.buffer[start:]
+		if len(line) > MaxLeaf+1 {
+			return line, bufio.ErrBufferFull
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
 }
 
 // parse parses the portion.

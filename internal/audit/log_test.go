@@ -210,3 +210,5 @@ func BenchmarkTreeAppend(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "leaves/s")
 }
+
+func hexOf(h audit.Hash) string { return hex.EncodeToString(h[:]) }
