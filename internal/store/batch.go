@@ -196,7 +196,7 @@ func (db *DB) attempt(ctx context.Context, jobs []*job) (*batch, []error, error)
 		b.head.size, b.head.mark, b.head.configuration); err != nil {
 		return nil, nil, fmt.Errorf("storing head: %w", err)
 	}
-	if err := b.q.commit(); err != nil && !db.committed(b) {
+	if err := db.commit(b.q.commit); err != nil && !db.committed(b) {
 		return nil, nil, fmt.Errorf("committing: %w", err)
 	}
 	db.durable.Store(&b.tree)

@@ -48,12 +48,16 @@ type Options struct {
 	Clock func() time.Time
 	// Serve refuses to open a database that another process serves. Tools leave it off.
 	Serve bool
+	// Commit, if given, is called in place of each commit and makes it or not: tests fail commits with it, or
+	// lose their answers. Nil outside of tests.
+	Commit func(commit func() error) error
 }
 
 // DB is the database of one keyserver.
 type DB struct {
 	dialect dialect
 	clock   func() time.Time
+	commit  func(commit func() error) error
 	pool    *sql.DB
 	writer  conns    // one connection
 	readers conns    // connections that only read
@@ -123,8 +127,11 @@ func connect(ctx context.Context, path string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("opening database %s: %w", path, err)
 	}
 	db := &DB{
-		dialect: sqlite, clock: o.Clock,
+		dialect: sqlite, clock: o.Clock, commit: o.Commit,
 		first: make(chan *job, queueLength), rest: make(chan *job, queueLength), stop: make(chan struct{}),
+	}
+	if db.commit == nil {
+		db.commit = func(commit func() error) error { return commit() }
 	}
 	if o.Serve {
 		if err := db.takeLock(path + ".lock"); err != nil {

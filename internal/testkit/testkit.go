@@ -1,0 +1,299 @@
+// Package testkit gives a test a whole keyserver: a real database, a real software keystore with a counter
+// in front of it, a real API on loopback, an identity provider that mints any token, and a clock that the
+// test moves. Every kit is checked when its test ends, see [Kit.Check].
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/httpapi"
+	"example.org/keyserver/internal/identity"
+	"example.org/keyserver/internal/identity/identitytest"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/keystore/keystoretest"
+	"example.org/keyserver/internal/keystore/software"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+)
+
+// Day is the longest validity of the keys of [World].
+const Day = 24 * time.Hour
+
+// Kit is a keyserver under test.
+type Kit struct {
+	testing.TB
+	Clock     *Clock
+	IdP       *identitytest.IdP
+	Keystore  *keystoretest.Counting
+	Keyserver *keyserver.Keyserver
+	DB        *store.DB
+	URL       string // of the API, without /api
+	Dir       string // holds the database and the keys
+	ServerID  string
+	logKey    string
+	options   Options
+	http      *httptest.Server
+}
+
+// Options change what New makes. The zero value is the usual kit.
+type Options struct {
+	World  func(*law.Configuration) // changes the configuration before it is stored
+	Limits keyserver.Limits
+	Rates  httpapi.Limits                  // zero: so high that they are never reached
+	Commit func(commit func() error) error // see store.Options
+	Log    *slog.Logger                    // nil: nowhere
+}
+
+// New starts a keyserver with the configuration of [World].
+func New(t testing.TB) *Kit { return NewWith(t, Options{}) }
+
+// NewWith starts a keyserver.
+func NewWith(t testing.TB, o Options) *Kit {
+	t.Helper()
+	k := &Kit{TB: t, Clock: NewClock(), Dir: t.TempDir(), options: o, ServerID: "keyserver/test"}
+	k.IdP = identitytest.NewInProcess(t, "https://idp.test")
+	signer, _, err := audit.GenerateKey(strings.NewReader(strings.Repeat("log key ", 16)), k.ServerID)
+	k.must(err)
+	k.logKey = signer
+	passphrase := []byte("testkit passphrase")
+	keys, err := software.Create(filepath.Join(k.Dir, "keys"), passphrase, software.Options{Iterations: software.MinIterations})
+	k.must(err)
+	k.Keystore = keystoretest.Count(keys)
+	db, err := store.Create(context.Background(), k.path(), k.ServerID, store.Options{Clock: k.Clock.Now})
+	k.must(err)
+	world := World(k.IdP)
+	if o.World != nil {
+		o.World(&world)
+	}
+	k.must(keyserver.Initialise(context.Background(), db, k.set(), world))
+	k.must(db.Close())
+	k.start()
+	t.Cleanup(func() {
+		k.Check()
+		k.stop()
+	})
+	return k
+}
+
+func (k *Kit) path() string { return filepath.Join(k.Dir, "keyserver.db") }
+
+func (k *Kit) set() *keystore.Set {
+	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: k.Keystore, Limits: keystore.DefaultLimits()})
+	k.must(err)
+	return set
+}
+
+func (k *Kit) start() {
+	k.Helper()
+	var err error
+	k.DB, err = store.Open(context.Background(), k.path(), store.Options{Clock: k.Clock.Now, Serve: true, Commit: k.options.Commit})
+	k.must(err)
+	log := k.options.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	k.Keyserver, err = keyserver.New(keyserver.Options{
+		DB: k.DB, Keystores: k.set(), LogKey: k.logKey, Log: log, Software: "testkit", Limits: k.options.Limits,
+	})
+	k.must(err)
+	k.must(k.Keyserver.Start(context.Background(), true))
+	rates := k.options.Rates
+	if rates.PerSecond == 0 {
+		rates = httpapi.Limits{PerSecond: 1e6, Burst: 1e6}
+	}
+	handler, err := httpapi.New(httpapi.Options{
+		Keyserver: k.Keyserver, Log: log, Now: k.Clock.Now, Mode: "development", Software: "testkit", Limits: rates,
+		Auth:         identity.New(identity.Options{Now: k.Clock.Now, HTTP: k.IdP.Client(), Development: true}),
+		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
+	})
+	k.must(err)
+	k.http = httptest.NewServer(handler)
+	k.URL = k.http.URL
+}
+
+func (k *Kit) stop() {
+	k.http.CloseClientConnections()
+	k.http.Close()
+	if err := k.DB.Close(); err != nil {
+		k.Errorf("closing the database: %v", err)
+	}
+}
+
+// Restart stops the server and starts it again on the same database.
+func (k *Kit) Restart() {
+	k.Helper()
+	k.stop()
+	k.start()
+}
+
+// Crash starts the server again on a copy of the database as it is on disk at this moment, as after the
+// loss of power.
+func (k *Kit) Crash() {
+	k.Helper()
+	dir := k.TempDir()
+	for _, suffix := range []string{"", "-wal"} {
+		data, err := os.ReadFile(k.path() + suffix)
+		k.must(err)
+		k.must(os.WriteFile(filepath.Join(dir, "keyserver.db"+suffix), data, 0o600))
+	}
+	k.stop()
+	k.Dir = dir
+	k.start()
+}
+
+// Caller returns a person or machine of the configuration as the server sees it after signing in.
+func (k *Kit) Caller(who law.SubjectID) keyserver.Caller {
+	return keyserver.Caller{
+		Caller:  law.Caller{Principal: law.Principal{Subject: who, Issuer: k.IdP.URL, Sub: string(who)}},
+		Address: "127.0.0.1", Request: uuid.NewString(), Route: "testkit",
+	}
+}
+
+// Token returns an access token of the person or machine.
+func (k *Kit) Token(who law.SubjectID) string {
+	return k.IdP.Token("at+jwt", identitytest.AccessToken(k.Clock.Now(), string(who)))
+}
+
+// Do makes a request to the API with the subject's token, or none if who is empty.
+func (k *Kit) Do(who law.SubjectID, r *http.Request) *http.Response {
+	k.Helper()
+	if who != "" {
+		r.Header.Set("Authorization", "Bearer "+k.Token(who))
+	}
+	answer, err := k.http.Client().Do(r)
+	k.must(err)
+	k.Cleanup(func() { _ = answer.Body.Close() })
+	return answer
+}
+
+// Ask returns what an orderer asks for: one use of each of the keys, for a day.
+func Ask(keys ...law.KeyID) law.Ask {
+	ask := law.Ask{Description: "release 1.2.3", Context: "built from tag v1.2.3", Validity: Day}
+	for _, key := range keys {
+		ask.Keys = append(ask.Keys, law.KeyAsk{Key: key, MaxUses: 1})
+	}
+	return ask
+}
+
+// Create creates an operation for olga.
+func (k *Kit) Create(ask law.Ask) keyserver.Operation {
+	k.Helper()
+	o, err := k.Keyserver.CreateOperation(context.Background(), k.Caller("olga"), keyserver.CreateRequest{IdempotencyKey: uuid.NewString(), Ask: ask})
+	k.must(err)
+	return o
+}
+
+// Approve approves an operation for each of these people.
+func (k *Kit) Approve(o keyserver.Operation, people ...law.SubjectID) keyserver.Operation {
+	k.Helper()
+	for _, who := range people {
+		var err error
+		o, err = k.Keyserver.Approve(context.Background(), k.Caller(who), o.ID, o.Digest)
+		k.must(err)
+	}
+	return o
+}
+
+// OrderAsk asks for a signature over the digest of the text, with the hash and scheme of [World]'s ECDSA keys.
+func OrderAsk(key law.KeyID, idempotencyKey, text string) law.OrderAsk {
+	return law.OrderAsk{Key: key, IdempotencyKey: idempotencyKey, Hash: law.SHA256, Digest: law.SHA256.Sum([]byte(text))}
+}
+
+// Sign places a sign order for olga.
+func (k *Kit) Sign(o keyserver.Operation, ask law.OrderAsk) (keyserver.SignOrder, error) {
+	return k.Keyserver.PlaceSignOrder(context.Background(), k.Caller("olga"), o.ID, ask)
+}
+
+// State returns where an operation stands.
+func (k *Kit) State(id law.OperationID) law.State {
+	k.Helper()
+	o, err := k.Keyserver.Operation(context.Background(), k.Caller("audrey"), id)
+	k.must(err)
+	return o.State
+}
+
+// Events returns the audit events, of one operation or all.
+func (k *Kit) Events(id law.OperationID) []audit.Event {
+	k.Helper()
+	events, err := store.View(context.Background(), k.DB, func(r *store.Reader) ([]audit.Event, error) {
+		stored, err := r.Events(store.EventQuery{Operation: id, Limit: 1 << 30})
+		if err != nil {
+			return nil, err
+		}
+		var events []audit.Event
+		for _, s := range stored {
+			e, err := audit.ParseLeaf(s.Leaf)
+			if err != nil {
+				return nil, err
+			}
+			events = append(events, e)
+		}
+		return events, nil
+	})
+	k.must(err)
+	return events
+}
+
+// Count is how many of the audit events, of one operation or all, have the type.
+func (k *Kit) Count(id law.OperationID, of audit.Type) int {
+	k.Helper()
+	return len(slices.DeleteFunc(k.Events(id), func(e audit.Event) bool { return e.Type != of }))
+}
+
+// Configure changes objects of the configuration, as an administrator will.
+func (k *Kit) Configure(change func(*law.Configuration)) {
+	k.Helper()
+	facts, err := k.Keyserver.Facts(context.Background())
+	k.must(err)
+	now := law.Configuration{Issuers: facts.Issuers(), Subjects: facts.Subjects(), Roles: facts.Roles(), Keys: facts.Keys()}
+	change(&now)
+	k.must(k.Keyserver.Configure(context.Background(), k.Caller("ada"), "changed by a test", now))
+}
+
+func (k *Kit) must(err error) {
+	k.Helper()
+	if err != nil {
+		k.Fatal(err)
+	}
+}
+
+// Clock is a clock that stands still until the test moves it.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock at a fixed time.
+func NewClock() *Clock { return &Clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)} }
+
+// Now is the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Step moves the clock, also backwards.
+func (c *Clock) Step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// String says the time.
+func (c *Clock) String() string { return fmt.Sprint(c.Now()) }
