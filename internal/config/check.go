@@ -1,0 +1,175 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.org/keyserver/internal/law"
+)
+
+// Ceilings of the limits, so that none can be set to what amounts to no limit.
+const (
+	maxRequestsPerMinute   = 100_000
+	maxPendingOperations   = 10_000
+	maxKeystoreTimeout     = Milliseconds(law.AttemptLease/time.Millisecond) - 1 // a signature must be back within its lease (rule 12)
+	maxKeystoreConcurrency = 1024
+)
+
+type checker struct{ problems []error }
+
+func (c *checker) refuse(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Errorf(format, args...))
+}
+
+// Check returns everything that keeps a server from running with this configuration, each a sentence that
+// says how to mend it. It looks at the configuration only, not at the files and addresses that it names;
+// that the database is not on a network file system is checked by who opens it.
+func (c Config) Check() []error {
+	var k checker
+	if c.Mode != Development && c.Mode != Production {
+		k.refuse("mode: %q is unknown; say development or production", c.Mode)
+	}
+	k.listeners(c)
+	k.url(c)
+	k.database(c.Database)
+	if fault := c.LogKey.fault(); fault != "" {
+		k.refuse("log-key: %s", fault)
+	}
+	k.keystores(c)
+	k.limits(c.Limits)
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		k.refuse("log: level %q is unknown; say debug, info, warn or error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		k.refuse("log: format %q is unknown; say text or json", c.Log.Format)
+	}
+	return k.problems
+}
+
+// Anything but development mode gets the rules of production.
+func (k *checker) listeners(c Config) {
+	local := k.listener("listen", c.Listen, c.Mode)
+	if c.MetricsListen != "" {
+		k.listener("metrics-listen", c.MetricsListen, c.Mode)
+		if c.MetricsListen == c.Listen {
+			k.refuse("metrics-listen: %s is taken by listen; write another port", c.MetricsListen)
+		}
+	}
+	switch {
+	case (c.TLS.CertificateFile == "") != (c.TLS.KeyFile == ""):
+		k.refuse("tls: certificate-file and key-file belong together; write both or remove tls")
+	case c.TLS == TLS{} && !local:
+		k.refuse("tls: a server that listens on other than loopback needs a certificate; write certificate-file and key-file, or listen on 127.0.0.1")
+	}
+}
+
+func (k *checker) listener(name, address string, mode Mode) (loopback bool) {
+	a, err := netip.ParseAddrPort(address)
+	if host, port, ok := strings.Cut(address, ":"); err != nil && ok && host == "" {
+		a, err = netip.ParseAddrPort("[::]:" + port) // as the net package reads an empty host: every address
+	}
+	if err != nil {
+		k.refuse("%s: %q is not an IP address with a port; write it like 127.0.0.1:8443, [::1]:8443 or :8443", name, address)
+		return false
+	}
+	loopback = a.Addr().Unmap().IsLoopback()
+	if mode == Development && !loopback {
+		k.refuse("%s: %s is not on loopback, and in development mode every listener is; write 127.0.0.1:%d, or say mode: production", name, address, a.Port())
+	}
+	if mode != Development && a.Port() == 0 {
+		k.refuse("%s: port 0 means any free port, in development mode only; write the port", name)
+	}
+	return loopback
+}
+
+func (k *checker) url(c Config) {
+	u, err := url.Parse(c.URL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || !sensiblePort(u) ||
+		c.URL != u.Scheme+"://"+u.Host { // nothing else in it
+		k.refuse("url: it must be http:// or https:// with a host, a port if need be, and nothing after that, such as https://keyserver.example.com")
+		return
+	}
+	switch {
+	case c.Mode == Development && !onLoopback(u):
+		k.refuse("url: %s is not on loopback, and a server in development mode is reached there only; write http://127.0.0.1 with the port, or say mode: production", c.URL)
+	case u.Scheme == "http" && c.TLS != TLS{}:
+		k.refuse("url: the listener speaks TLS; write https://%s", u.Host)
+	case u.Scheme == "http" && !onLoopback(u):
+		k.refuse("url: tokens would travel in clear to %s; write https://, plain http is for loopback only", u.Host)
+	}
+}
+
+// sensiblePort says whether the URL has no port or one that there is.
+func sensiblePort(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return !strings.HasSuffix(u.Host, ":") && (u.Port() == "" || err == nil && n > 0)
+}
+
+// onLoopback says whether a URL leads to this machine, whatever name servers say (RFC 6761 for localhost).
+func onLoopback(u *url.URL) bool {
+	a, err := netip.ParseAddr(u.Hostname())
+	return err == nil && a.Unmap().IsLoopback() || u.Hostname() == "localhost"
+}
+
+// A path is on this machine, which development mode asks for. What SQLite would take for more than a path
+// is refused in every mode.
+func (k *checker) database(d Database) {
+	path := d.SQLite
+	switch {
+	case path == "":
+		k.refuse("database: sqlite is missing; write the path of the database file")
+	case strings.Contains("/"+path, "/file:") || strings.Contains(path, "?") || filepath.Base(path) == ":memory:":
+		k.refuse("database: sqlite must be the plain path of a file, without file:, :memory: or a question mark")
+	}
+}
+
+var keystoreName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+func (k *checker) keystores(c Config) {
+	if len(c.Keystores) == 0 {
+		k.refuse("keystores: there is none; write at least one, with a name")
+	}
+	for i, s := range c.Keystores {
+		earlier := c.Keystores[:i]
+		switch {
+		case !keystoreName.MatchString(s.Name):
+			k.refuse("keystores: the name %q is not 1 to 63 of a-z, 0-9, dot, dash and underscore that start with a letter or digit", s.Name)
+		case slices.ContainsFunc(earlier, func(e Keystore) bool { return e.Name == s.Name }):
+			k.refuse("keystores: two are called %s; give each a name of its own", s.Name)
+		}
+		switch {
+		case s.Software.Directory == "":
+			k.refuse("keystore %s: no directory; write where its files are", s.Name)
+		case slices.ContainsFunc(earlier, func(e Keystore) bool {
+			return filepath.Clean(e.Software.Directory) == filepath.Clean(s.Software.Directory)
+		}):
+			k.refuse("keystore %s: another keystore has the same directory; give each its own", s.Name)
+		}
+		if fault := s.Software.Passphrase.fault(); fault != "" {
+			k.refuse("keystore %s: passphrase: %s", s.Name, fault)
+		}
+	}
+}
+
+func (k *checker) limits(l Limits) {
+	for _, limit := range []struct {
+		name        string
+		value, most int64
+	}{
+		{"requests-per-minute", int64(l.RequestsPerMinute), maxRequestsPerMinute},
+		{"pending-operations", int64(l.PendingOperations), maxPendingOperations},
+		{"keystore-timeoutms", int64(l.KeystoreTimeout), int64(maxKeystoreTimeout)},
+		{"keystore-concurrency", int64(l.KeystoreConcurrency), maxKeystoreConcurrency},
+	} {
+		if limit.value < 1 || limit.value > limit.most {
+			k.refuse("limits: %s is %d; write a number from 1 to %d, or remove it for the default", limit.name, limit.value, limit.most)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+// Package config reads, checks and explains the two files an operator writes: the configuration of the
+// server, read at every start, and the bootstrap file, read once by keyserver init.
+//
+// Reading is strict (see decode.go): a file that could mean two things, or in which something was left
+// out or misspelt, is refused with line and column. Secrets are never in these files; they say where a
+// secret is.
+//
+// [Read] says whether a file can be understood, [Config.Check] whether a server may run with it.
+package config
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Mode says how strict the server is with its surroundings.
+type Mode string
+
+const (
+	Development Mode = "development" // loopback only, this machine only
+	Production  Mode = "production"
+)
+
+// Milliseconds is a length of time as the files write it: a whole number of milliseconds.
+type Milliseconds int64
+
+const maxMilliseconds = 100 * 365 * 24 * 60 * 60 * 1000 // 100 years: what [Milliseconds.Duration] can always hold
+
+// Duration returns the length of time.
+func (m Milliseconds) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// Config is the configuration of a server, with defaults filled in and every path made absolute.
+//
+// The tag `omitempty` marks a field that may be absent from the file; all others are required.
+type Config struct {
+	// Mode has no default. The zero value is refused.
+	Mode Mode `yaml:"mode" oneof:"development,production"`
+	// Listen is the address and port of the API. The zero value is refused.
+	Listen string `yaml:"listen"`
+	// URL is how clients reach the API. The zero value is refused.
+	URL string `yaml:"url"`
+	// TLS is the API's certificate. The zero value means plain HTTP, which is refused but on loopback.
+	TLS TLS `yaml:"tls,omitempty"`
+	// MetricsListen is the address and port of the metrics. The zero value means that there are none.
+	MetricsListen string `yaml:"metrics-listen,omitempty"`
+	// Database is where the state and the audit log are. The zero value is refused.
+	Database Database `yaml:"database"`
+	// LogKey signs the checkpoints of the audit log. The zero value is refused.
+	LogKey Secret `yaml:"log-key"`
+	// Keystores are where private keys live. The zero value is refused: at least one is needed.
+	Keystores []Keystore `yaml:"keystores"`
+	// Limits keep one caller from taking everything. Its zero value is refused; Read fills in the defaults.
+	Limits Limits `yaml:"limits,omitempty"`
+	// Log is what the server writes about its running. Its zero value is refused; Read fills in the defaults.
+	Log Log `yaml:"log,omitempty"`
+}
+
+// TLS is a server certificate. The zero TLS is none.
+type TLS struct {
+	// CertificateFile is a PEM file, the server's certificate first. The zero value means no TLS, and is
+	// refused if KeyFile is set.
+	CertificateFile string `yaml:"certificate-file"`
+	// KeyFile is a PEM file. The zero value means no TLS, and is refused if CertificateFile is set.
+	KeyFile string `yaml:"key-file"`
+}
+
+// Database says where the database is.
+type Database struct {
+	// SQLite is the path of the database file. The zero value is refused.
+	SQLite string `yaml:"sqlite"`
+}
+
+// Keystore is one place where private keys live.
+type Keystore struct {
+	// Name is what keys call it by. The zero value is refused.
+	Name string `yaml:"name"`
+	// Software is a directory of encrypted files. The zero value is refused.
+	Software Software `yaml:"software"`
+}
+
+// Software is a keystore of encrypted files.
+type Software struct {
+	// Directory holds the files. The zero value is refused.
+	Directory string `yaml:"directory"`
+	// Passphrase opens them. The zero value is refused.
+	Passphrase Secret `yaml:"passphrase"`
+}
+
+// Limits keep one caller from taking everything. None can be switched off: the zero value of each is
+// refused, and each has a ceiling.
+type Limits struct {
+	// RequestsPerMinute is how many requests one subject may make in a minute, on average.
+	RequestsPerMinute int `yaml:"requests-per-minute,omitempty"`
+	// PendingOperations is how many pending operations one orderer may have.
+	PendingOperations int `yaml:"pending-operations,omitempty"`
+	// KeystoreTimeout is how long one signature may take; less than the lease of an attempt (rule 12).
+	KeystoreTimeout Milliseconds `yaml:"keystore-timeoutms,omitempty"`
+	// KeystoreConcurrency is how many signatures are made at the same time.
+	KeystoreConcurrency int `yaml:"keystore-concurrency,omitempty"`
+}
+
+// Log is what the server writes about its running, on standard error. It is not the audit log.
+type Log struct {
+	// Level is the least important level written, as log/slog names them. The zero value is refused.
+	Level string `yaml:"level,omitempty" oneof:"debug,info,warn,error"`
+	// Format is text or json. The zero value is refused.
+	Format string `yaml:"format,omitempty" oneof:"text,json"`
+}
+
+func defaults() Config {
+	return Config{
+		Limits: Limits{RequestsPerMinute: 600, PendingOperations: 100, KeystoreTimeout: 20_000, KeystoreConcurrency: 64},
+		Log:    Log{Level: "info", Format: "text"},
+	}
+}
+
+// Read reads the configuration file. Relative paths in it are relative to the directory it is in. Secrets
+// that are in the environment are looked up with env, when they are read. The error tells everything that
+// was found wrong, a line each. What Read returns has yet to pass [Config.Check].
+func Read(path string, env func(string) (string, bool)) (Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading configuration %s: %w", path, err)
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading configuration: %w", err)
+	}
+	c, problems := parse(data, filepath.Dir(abs), env)
+	if len(problems) > 0 {
+		return Config{}, inFile(path, problems)
+	}
+	return c, nil
+}
+
+func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []error) {
+	c := defaults()
+	if problems := decode(data, &c); len(problems) > 0 {
+		return Config{}, problems
+	}
+	for _, p := range c.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for _, s := range c.secrets() {
+		s.lookup = env
+	}
+	return c, nil
+}
+
+func (c *Config) paths() []*string {
+	paths := []*string{&c.TLS.CertificateFile, &c.TLS.KeyFile, &c.Database.SQLite}
+	for i := range c.Keystores {
+		paths = append(paths, &c.Keystores[i].Software.Directory)
+	}
+	for _, s := range c.secrets() {
+		paths = append(paths, &s.File)
+	}
+	return paths
+}
+
+func (c *Config) secrets() []*Secret {
+	secrets := []*Secret{&c.LogKey}
+	for i := range c.Keystores {
+		secrets = append(secrets, &c.Keystores[i].Software.Passphrase)
+	}
+	return secrets
+}
+
+// Show writes the configuration that is in effect, as YAML that [Read] understands. Of a secret it shows
+// where it comes from.
+func (c Config) Show(w io.Writer) error {
+	text, err := yaml.MarshalWithOptions(c, yaml.IndentSequence(true))
+	if err != nil {
+		return fmt.Errorf("showing the configuration: %w", err)
+	}
+	_, err = w.Write(text)
+	return err
+}
