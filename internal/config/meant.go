@@ -17,7 +17,7 @@ func names(fields []field) []string {
 
 // meant says which of the valid names was probably meant, and which one that is; or else all of them.
 func meant(name string, valid []string) (hint, near string) {
-	best, least := "", (min(len(name), maxName)+3)/3+1
+	best, least := "", (len(name)+4)/3 // one slip in three letters is still a slip
 	for _, v := range valid {
 		if d := distance(plain(name), plain(v)); d < least {
 			best, least = v, d
