@@ -47,7 +47,7 @@ func (k Kind) Type() string { return typePrefix + string(k) }
 // Status returns the HTTP status of the kind.
 func (k Kind) Status() int {
 	switch k {
-	case Malformed:
+	case Malformed, TooLarge: // a static ceiling is part of what a well-formed request is
 		return http.StatusBadRequest
 	case Unauthenticated:
 		return http.StatusUnauthorized
@@ -61,8 +61,6 @@ func (k Kind) Status() int {
 		return http.StatusConflict
 	case WrongDigest:
 		return http.StatusPreconditionFailed
-	case TooLarge:
-		return http.StatusRequestEntityTooLarge
 	case UnsupportedMedia:
 		return http.StatusUnsupportedMediaType
 	case Impossible, InputMisfit, KeyReused:
