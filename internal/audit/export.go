@@ -9,6 +9,7 @@ import (
 	"iter"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // WriteExport writes an export: the leaves in order from entry 0, each on a line, an empty line, and the
@@ -135,12 +136,12 @@ func (l *lineReader) line() ([]byte, error) {
 // parse parses the portion.
 func (l *lineReader) parse() []parsed {
 	l.parsed = append(l.parsed[:0], make([]parsed, len(l.lines))...)
-	workers := runtime.GOMAXPROCS(0)
 	var wg sync.WaitGroup
-	for w := range workers {
+	var taken atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			var scratch []byte
-			for i := w; i < len(l.lines); i += workers {
+			for i := taken.Add(1) - 1; i < int64(len(l.lines)); i = taken.Add(1) - 1 {
 				scratch = l.parsed[i].parse(l.lines[i], scratch)
 			}
 		})
