@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.org/keyserver/api"
+)
+
+func (p *program) keysCommand() *cobra.Command {
+	var pem bool
+	cmd := &cobra.Command{
+		Use:     "keys [KEYID]",
+		Short:   "List the keys you may see, or show one",
+		Example: "  ks keys\n  ks keys fw-prod --pem > fw-prod.pem",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	cmd.Flags().BoolVar(&pem, "pem", false, "print the public key of KEYID as PEM")
+	return p.command(cmd, func(ctx context.Context, args []string) error {
+		if len(args) == 0 && pem {
+			return usage("", "of which key? --pem needs a KEYID")
+		}
+		s, err := p.connect()
+		switch {
+		case err != nil:
+			return err
+		case len(args) == 0:
+			return p.listKeys(ctx, s)
+		case pem:
+			return p.printPEM(ctx, s, args[0])
+		}
+		return p.showKey(ctx, s, args[0])
+	})
+}
+
+func (p *program) listKeys(ctx context.Context, s session) error {
+	keys, err := s.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	if p.global.json {
+		return p.printJSON(api.Keys{Keys: keys})
+	}
+	if len(keys) == 0 {
+		p.notef("You have an orderer or approver role on no key.")
+		return nil
+	}
+	var rows [][]string
+	for _, k := range keys {
+		rows = append(rows, []string{k.KeyID, k.Type, k.Algorithm, k.Hash, strconv.Itoa(k.Requirement), k.State, strings.Join(k.Schemes, ", ")})
+	}
+	return p.print(table([]string{"KEY", "TYPE", "ALGORITHM", "HASH", "APPROVALS", "STATE", "SCHEMES"}, rows, width(p.stdout)))
+}
+
+func (p *program) showKey(ctx context.Context, s session, id string) error {
+	k, err := s.Key(ctx, id)
+	if err != nil {
+		return err
+	}
+	if p.global.json {
+		return p.printJSON(k)
+	}
+	var l lines
+	l.field("key", k.KeyID)
+	l.field("type", k.Type)
+	l.field("state", k.State)
+	l.field("algorithm", k.Algorithm)
+	l.field("hash", k.Hash)
+	l.field("schemes", strings.Join(k.Schemes, ", "))
+	l.field("approvals", fmt.Sprintf("%d needed, %s", k.Requirement, k.Approvals))
+	l.field("at most", fmt.Sprintf("%d uses, within %s", k.MaxUsageCount, span(time.Duration(k.MaxValidMS)*time.Millisecond)))
+	if k.ArtifactsNeeded {
+		l.field("artifacts", "must be named")
+	}
+	l.field("fingerprint", k.Fingerprint)
+	l.field("keystore", fmt.Sprintf("%s, version %d of the key pair", k.Keystore, k.Version))
+	if k.HasCertificate {
+		l.field("certificate", "yes")
+	}
+	return p.print(l.text(width(p.stdout)))
+}
+
+// printPEM prints the public key as it was read, which is why it can hold nothing else.
+func (p *program) printPEM(ctx context.Context, s session, id string) error {
+	_, public, err := s.keyPair(ctx, id)
+	if err != nil {
+		return err
+	}
+	if p.global.json {
+		return p.printJSON(struct {
+			KeyID       string `json:"keyid"`
+			Fingerprint string `json:"fingerprint"`
+			PublicKey   string `json:"publickey"`
+		}{id, public.fingerprint, string(public.pem())})
+	}
+	return p.print(string(public.pem()))
+}
+
+// keyPair returns a key with its public key, after checking that it is the one with the key's fingerprint.
+func (s session) keyPair(ctx context.Context, id string) (api.Key, publicKey, error) {
+	k, err := s.Key(ctx, id)
+	if err != nil {
+		return k, publicKey{}, err
+	}
+	text, err := s.PublicKey(ctx, id)
+	if err != nil {
+		return k, publicKey{}, err
+	}
+	public, err := parsePublicKey(text)
+	if err != nil {
+		return k, public, fmt.Errorf("the public key of %s: %w", id, err)
+	}
+	if public.fingerprint != k.Fingerprint {
+		return k, public, tampered(nil, "ask again; if it stays so, tell your security people", "the public key of %s has the fingerprint %s, but the server says %s", id, public.fingerprint, k.Fingerprint)
+	}
+	return k, public, nil
+}
