@@ -1,0 +1,141 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+)
+
+// people is a set of subjects.
+type people map[law.SubjectID]struct{}
+
+func (p people) has(who law.SubjectID) bool { _, is := p[who]; return is }
+
+// world is the configuration as the log tells it, up to the entry being read.
+type world struct {
+	version  int // grows with every change
+	objects  map[object]*configured
+	issuers  map[string]law.Issuer
+	subjects map[law.SubjectID]law.Subject
+	roles    map[law.RoleID]law.Role
+	keys     map[law.KeyID]law.Key
+	ever     map[string][]byte // every public key there ever was, by fingerprint
+
+	// Who may do what, disabled subjects left out.
+	orderers, approvers     map[law.KeyID]people
+	administrators, viewers people // viewers see everything
+	actors                  map[law.ActorName]law.SubjectID
+}
+
+// object names a part of the configuration.
+type object struct {
+	kind audit.ConfigurationKind
+	id   string
+}
+
+// configured is a part of the configuration as it is now.
+type configured struct {
+	value string // canonical JSON
+	seen  bool   // in the database
+}
+
+func newWorld() world {
+	return world{
+		objects: map[object]*configured{}, issuers: map[string]law.Issuer{}, subjects: map[law.SubjectID]law.Subject{},
+		roles: map[law.RoleID]law.Role{}, keys: map[law.KeyID]law.Key{}, ever: map[string][]byte{},
+	}
+}
+
+// set puts one part of the configuration in its place. What follows from it is not up to date until derive.
+func (w *world) set(c *audit.Configuration) error {
+	var one law.Configuration
+	if err := c.AddTo(&one); err != nil {
+		return breaks("the form of the configuration", "%v", err)
+	}
+	own := ""
+	for _, i := range one.Issuers {
+		own, w.issuers[i.URL] = i.URL, i
+	}
+	for _, s := range one.Subjects {
+		own, w.subjects[s.ID] = string(s.ID), s
+	}
+	for _, r := range one.Roles {
+		own, w.roles[r.ID] = string(r.ID), r
+	}
+	for _, k := range one.Keys {
+		sum := sha256.Sum256(k.PublicKey)
+		switch {
+		case k.Fingerprint != hex.EncodeToString(sum[:]):
+			return breaks("rule 9", "the fingerprint of key %s is not that of its public key", k.ID)
+		case !k.Requirement.Set():
+			return breaks("section 3", "key %s has no requirement", k.ID)
+		}
+		own, w.keys[k.ID], w.ever[k.Fingerprint] = string(k.ID), k, k.PublicKey
+	}
+	if own != c.ID {
+		return breaks("the form of the configuration", "%s %q is configured under the name %q", c.Kind, own, c.ID)
+	}
+	w.objects[object{c.Kind, c.ID}] = &configured{value: string(c.Value)}
+	return nil
+}
+
+// derive works out who may do what. Its error says what makes no sense.
+func (w *world) derive() error {
+	w.version++
+	w.orderers, w.approvers = map[law.KeyID]people{}, map[law.KeyID]people{}
+	w.administrators, w.viewers = people{}, people{}
+	w.actors = map[law.ActorName]law.SubjectID{}
+	for _, s := range w.subjects {
+		for _, a := range s.Actors {
+			if other, taken := w.actors[a]; taken || s.Kind != law.User {
+				return fmt.Errorf("subjects %s and %s cannot both be the person %q of issuer %s", s.ID, other, a.Value, a.Issuer)
+			}
+			w.actors[a] = s.ID
+		}
+	}
+	for _, r := range w.roles {
+		if err := w.grant(r); err != nil {
+			return fmt.Errorf("role %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+func (w *world) grant(r law.Role) error {
+	for _, m := range r.Members {
+		s, known := w.subjects[m]
+		switch {
+		case !known:
+			return fmt.Errorf("there is no subject %q", m)
+		case s.Kind != law.User && (r.Kind == law.Approver || r.Kind == law.Administrator):
+			return fmt.Errorf("%s is a machine, and machines are never %ss", m, r.Kind)
+		case !s.Enabled:
+			continue
+		}
+		switch r.Kind {
+		case law.Orderer:
+			enter(w.orderers, r.Keys, m)
+		case law.Approver:
+			enter(w.approvers, r.Keys, m)
+		case law.Administrator:
+			w.administrators[m], w.viewers[m] = struct{}{}, struct{}{}
+		case law.Auditor:
+			w.viewers[m] = struct{}{}
+		default:
+			return fmt.Errorf("kind %q is unknown", r.Kind)
+		}
+	}
+	return nil
+}
+
+func enter(lists map[law.KeyID]people, keys []law.KeyID, who law.SubjectID) {
+	for _, k := range keys {
+		if lists[k] == nil {
+			lists[k] = people{}
+		}
+		lists[k][who] = struct{}{}
+	}
+}
