@@ -90,12 +90,14 @@ func TestNoSignatureIsReleasedWithoutAPermitThatFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	renamed := key
+	renamed.Fingerprint = other.Fingerprint
 	for what, wrong := range map[string]law.Permit{
-		"the zero permit":            {},
-		"a permit for another key":   keystoretest.Permit(t, other, in),
-		"a permit for another input": keystoretest.Permit(t, key, keystoretest.Input(law.SHA256, law.ECDSA, []byte("other"))),
-		"a permit for another hash":  keystoretest.Permit(t, key, keystoretest.Input(law.SHA384, law.ECDSA, message)),
-		"a permit that does not fit": keystoretest.Permit(t, mixed(key, other), in),
+		"the zero permit":                         {},
+		"a permit for another key":                keystoretest.Permit(t, other, in),
+		"a permit for another input":              keystoretest.Permit(t, key, keystoretest.Input(law.SHA256, law.ECDSA, []byte("other"))),
+		"a permit for another hash":               keystoretest.Permit(t, key, keystoretest.Input(law.SHA384, law.ECDSA, message)),
+		"a permit that names another fingerprint": keystoretest.Permit(t, renamed, in),
 	} {
 		if signature, err := made.Release(wrong); err == nil || signature != nil {
 			t.Errorf("%s: released %x (error %v)", what, signature, err)
@@ -107,9 +109,4 @@ func TestNoSignatureIsReleasedWithoutAPermitThatFits(t *testing.T) {
 	if signature, err := (keystore.Unverified{}).Release(p); err == nil {
 		t.Errorf("the zero Unverified was released: %x", signature)
 	}
-}
-
-func mixed(key, other law.Key) law.Key {
-	key.PublicKey = other.PublicKey
-	return key
 }

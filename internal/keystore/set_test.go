@@ -184,6 +184,9 @@ func TestAPanicInAKeystoreIsAnError(t *testing.T) {
 	if !ok || why.Value != "vendor code" || !bytes.Contains(why.Stack, []byte("set_test.go")) {
 		t.Fatalf("got error %v", err)
 	}
+	if got := err.Error(); got != "keystore main: panic: vendor code" {
+		t.Errorf("it says %q", got)
+	}
 	counting.Hook(keystoretest.Hooks{Before: func(context.Context, law.Permit) error { runtime.Goexit(); return nil }})
 	if _, err = s.Sign(t.Context(), p); err == nil || !strings.Contains(err.Error(), "without an answer") {
 		t.Errorf("a call that ends its goroutine: %v", err)
@@ -321,22 +324,22 @@ func TestAKeystoreThatHangsDelaysNoOther(t *testing.T) {
 		if got := fmt.Sprint(s.Names()); got != "[main second software]" {
 			t.Errorf("the keystores are %s", got)
 		}
-		for what, ask := range map[string]func() error{
-			"ready": func() error { return s.Ready(t.Context()) },
-			"close": s.Close,
-			"public key": func() error {
-				_, err := s.PublicKey(t.Context(), "main", "one.1")
-				return err
-			},
-		} {
+		ask := func(what string, do func() error) error {
 			began := time.Now()
-			err := ask()
+			err := do()
 			unavailable(t, err, context.DeadlineExceeded)
 			if took := time.Since(began); took != 3*time.Second {
 				t.Errorf("%s: took %v", what, took)
 			}
-			if what != "public key" && (!strings.Contains(err.Error(), "second") || strings.Contains(err.Error(), "software")) {
-				t.Errorf("%s: %v", what, err)
+			return err
+		}
+		_ = ask("public key", func() error { _, err := s.PublicKey(t.Context(), "main", "one.1"); return err })
+		for _, all := range []struct {
+			what string
+			do   func() error
+		}{{"ready", func() error { return s.Ready(t.Context()) }}, {"close", s.Close}} {
+			if err := ask(all.what, all.do); err == nil || (!strings.Contains(err.Error(), "second") || strings.Contains(err.Error(), "software")) {
+				t.Errorf("%s: %v", all.what, err)
 			}
 		}
 	})

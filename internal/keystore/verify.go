@@ -45,7 +45,7 @@ func verifies(key crypto.PublicKey, a law.Algorithm, in law.Input, signature []b
 		}
 		return rsa.VerifyPKCS1v15(key, h, in.Digest, signature) == nil
 	case *ecdsa.PublicKey:
-		_, err := ToP1363(a, signature) // strict about the encoding
+		_, err := ToP1363(a, signature) // VerifyASN1 does not promise to be strict about the encoding
 		return err == nil && ecdsa.VerifyASN1(key, in.Digest, signature)
 	case ed25519.PublicKey:
 		return ed25519.Verify(key, in.Message, signature)

@@ -2,8 +2,11 @@ package software
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -193,15 +196,16 @@ func TestTheFirstLineOfAKeyFileSaysWhatItIs(t *testing.T) {
 	if !bytes.HasPrefix(file, []byte(line)) {
 		t.Fatalf("the file begins with %.60q", file)
 	}
+	rest := string(file[len(line):])
 	for other, want := range map[string]string{
-		"keyserver-key 2 fw-prod 1 ECDSA-P256\n": `its format "2" is unknown`,
-		"keyserver-key 1 fw-prod 2 ECDSA-P256\n": `it holds version "2" of key "fw-prod"`,
-		"keyserver-key 1 fw-prod 1 ECDSA-P224\n": `its algorithm "ECDSA-P224" is unknown`,
-		"keyserver-key 1 fw-prod 1 ECDSA-P384\n": "it was changed or cut off",
-		"keyserver-key 1 fw-prod 1 ECDSA-P256":   "its first line is not that of one",
-		"":                                       "its first line is not that of one",
+		"keyserver-key 2 fw-prod 1 ECDSA-P256\n" + rest: `its format "2" is unknown`,
+		"keyserver-key 1 fw-prod 2 ECDSA-P256\n" + rest: `it holds version "2" of key "fw-prod"`,
+		"keyserver-key 1 fw-prod 1 ECDSA-P224\n" + rest: `its algorithm "ECDSA-P224" is unknown`,
+		"keyserver-key 1 fw-prod 1 ECDSA-P384\n" + rest: "it was changed or cut off",
+		"keyserver-key 1 fw-prod 1 ECDSA-P256":          "its first line is not that of one",
+		"":                                              "its first line is not that of one",
 	} {
-		_, _, err := unseal(k.kek, n, append([]byte(other), file[len(line):]...))
+		_, _, err := unseal(k.kek, n, []byte(other))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got error %v, want one that says %q", other, err, want)
 		}
@@ -211,16 +215,25 @@ func TestTheFirstLineOfAKeyFileSaysWhatItIs(t *testing.T) {
 // Such files need the key-encryption key to be made: the authenticated content is wrong.
 func TestAKeyFileWithContentThatIsNotItsKeyIsRefused(t *testing.T) {
 	k, _ := newKeystore(t)
-	p384, err := generate(law.P384)
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p224 := "3078020100301006072a8648ce3d020106052b81040021046130" // a curve that is not ours, cut off
-	short, err := hex.DecodeString(p224)
+	x25519, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, private := range [][]byte{nil, short, p384} {
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, key := range []any{nil, p224, x25519, p384} {
+		private := []byte("not PKCS #8")
+		if key != nil {
+			if private, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+				t.Fatal(err)
+			}
+		}
 		n := name{"fw", i + 1}
 		if err := writeFile(k.dir, n.file(), seal(k.kek, n, law.P256, private)); err != nil {
 			t.Fatal(err)

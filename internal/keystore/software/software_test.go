@@ -232,18 +232,18 @@ func TestWhatIsNoKeystoreIsNotOpened(t *testing.T) {
 	}
 	change := func(from, to string) []byte { return bytes.Replace(good, []byte(from), []byte(to), 1) }
 	for want, header := range map[string][]byte{
-		"no such file":                          nil,
-		"it is damaged":                         {},
-		"this is not how the keystore":          append(bytes.Clone(good), ' '),
-		"it is damaged: jsontext: duplicate":    change(`"format":1`, `"format":1,"format":1`),
-		"this is not how":                       change(`"format":1`, `"format":1,"extra":1`),
-		"its format 2 is unknown":               change(`"format":1`, `"format":2`),
-		`key derivation "scrypt" is unknown`:    change("PBKDF2-HMAC-SHA-256", "scrypt"),
-		"99999 iterations are out of range":     change("100000", "99999"),
-		"10000001 iterations are out of range":  change("100000", "10000001"),
-		"the passphrase is wrong, or":           change("100000", "100001"),
-		"more than such a file ever has":        bytes.Repeat([]byte{' '}, 1<<20),
-		"it is damaged: json: cannot unmarshal": change("100000", `"100000"`),
+		"no such file":                         nil,
+		"it is damaged":                        {},
+		"this is not how the keystore":         append(bytes.Clone(good), ' '),
+		"it is damaged: jsontext":              change(`"format":1`, `"format":1,"format":1`),
+		"this is not how":                      change(`"format":1`, `"format":1,"extra":1`),
+		"its format 2 is unknown":              change(`"format":1`, `"format":2`),
+		`key derivation "scrypt" is unknown`:   change("PBKDF2-HMAC-SHA-256", "scrypt"),
+		"99999 iterations are out of range":    change("100000", "99999"),
+		"10000001 iterations are out of range": change("100000", "10000001"),
+		"the passphrase is wrong, or":          change("100000", "100001"),
+		"more than such a file ever has":       bytes.Repeat([]byte{' '}, 1<<20),
+		"it is damaged: json: ":                change("100000", `"100000"`),
 	} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
