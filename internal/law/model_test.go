@@ -168,10 +168,11 @@ func explore(t *testing.T, w smallWorld) {
 		Server: "test", ID: "op", Nonce: "00", Description: "d", Context: "c", Validity: time.Duration(w.ticks) * tick, Keys: w.keys, Clients: w.clients,
 	}
 	var first node
-	var err error
-	if first.stage, err = opened(e.scene(first.knobs), olga, "", ask, monday); err != nil {
-		t.Fatal(err)
+	s, refusal, err := opened(e.scene(first.knobs), false, olga, "", ask, monday)
+	if err != nil || refusal != nil {
+		t.Fatal(err, refusal)
 	}
+	first.stage = s
 	e.visit(first, "created", -1)
 	for ; len(e.queue) > 0; e.done++ {
 		n := e.queue[0]

@@ -2,6 +2,8 @@ package law_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -79,7 +81,7 @@ type note struct {
 	order   law.OrderID
 	key     law.KeyID
 	idem    string
-	input   string
+	input   law.Input
 	until   time.Time // of an attempt: its lease
 	end     law.State // of an ending
 	earlier *note
@@ -249,7 +251,7 @@ func (b tale) visible(who law.SubjectID, now *plain) bool {
 type entry struct {
 	found   bool
 	order   law.OrderID
-	input   string
+	input   law.Input
 	tries   int
 	running bool // the latest attempt has no result yet
 	until   time.Time
@@ -288,19 +290,80 @@ func (b tale) mayUse(who law.SubjectID, k law.KeyID, in law.Input, now *plain, a
 	key := now.keys[k]
 	return b.end() == "" && at.Before(b.deadline) && b.free(now) && b.uses[k] > 0 &&
 		b.users[who] && now.mayOrder[k][who] && key.Type == law.Firmware &&
-		in.Hash == key.Hash && slices.Contains(key.Schemes, in.Scheme) &&
+		in.Hash == key.Hash && slices.Contains(key.Schemes, in.Scheme) && len(in.Digest) == bytesOf[in.Hash] &&
 		(b.named[string(in.Hash)+hex.EncodeToString(in.Digest)] || len(b.named) == 0 && !key.ArtifactsNeeded)
 }
 
-func inputOf(ask law.OrderAsk) law.Input {
-	return law.Input{Hash: ask.Hash, Scheme: ask.Scheme, Digest: ask.Digest}
+var bytesOf = map[law.Hash]int{law.SHA256: 32, law.SHA384: 48, law.SHA512: 64}
+
+// meant is the input that somebody asks to have signed. What they leave open is what it was when the order
+// was first placed, and what the key says for a new one. It is not ok if nothing can be meant.
+func (b tale) meant(ask law.OrderAsk, now *plain) (in law.Input, ok bool) {
+	in = law.Input{Hash: ask.Hash, Scheme: ask.Scheme, Digest: ask.Digest}
+	key, e := now.keys[ask.Key], b.orderOf(ask)
+	if in.Scheme == "" && e.found {
+		in.Scheme = e.input.Scheme
+	} else if in.Scheme == "" && len(key.Schemes) == 1 {
+		in.Scheme = key.Schemes[0]
+	}
+	if ask.Data != nil && in.Hash == "" {
+		in.Hash = key.Hash
+		if e.found {
+			in.Hash = e.input.Hash
+		}
+	}
+	if ask.Data != nil {
+		switch in.Hash {
+		case law.SHA256:
+			sum := sha256.Sum256(ask.Data)
+			in.Digest = sum[:]
+		case law.SHA384:
+			sum := sha512.Sum384(ask.Data)
+			in.Digest = sum[:]
+		case law.SHA512:
+			sum := sha512.Sum512(ask.Data)
+			in.Digest = sum[:]
+		}
+	}
+	return in, (ask.Data == nil) != (ask.Digest == nil) && (in.Scheme != law.EdDSA || ask.Data != nil)
+}
+
+// mayCreate says whether somebody may create an operation; behind is who set off the job, if it is one.
+func (p *plain) mayCreate(who law.SubjectID, behind law.SubjectID, ask law.Ask) bool {
+	if !p.on[who] || behind != "" && !p.on[behind] {
+		return false
+	}
+	barred := map[law.SubjectID]bool{who: true, behind: true}
+	for _, c := range ask.Clients {
+		barred[c] = true
+		if !p.on[c] {
+			return false
+		}
+	}
+	for _, a := range ask.Keys {
+		judges, k := 0, p.keys[a.Key]
+		for who, in := range p.mayApprove[a.Key] {
+			if in && !barred[who] {
+				judges++
+			}
+		}
+		fitting := len(ask.Artifacts) == 0 && !k.ArtifactsNeeded || k.Type == law.CA && len(ask.Artifacts) > 0
+		for _, f := range ask.Artifacts {
+			fitting = fitting || f.Hash == k.Hash
+		}
+		if !p.mayOrder[a.Key][who] || k.State != law.KeyActive || k.Type == law.Root || judges < k.Requirement.People() ||
+			a.MaxUses > k.MaxUses || ask.Validity > k.MaxValidity || !fitting {
+			return false
+		}
+	}
+	return true
 }
 
 func spelled(in law.Input) string {
 	return string(in.Hash) + " " + string(in.Scheme) + " " + string(in.Digest)
 }
 
-// born begins the tale of an operation.
+// bornOf begins the tale of an operation.
 func bornOf(who law.SubjectID, behind law.SubjectID, ask law.Ask, on *plain, at time.Time) tale {
 	b := tale{
 		born: on, orderer: who, behind: behind, users: map[law.SubjectID]bool{who: true},
@@ -375,8 +438,8 @@ func (b tale) agreesOn(r law.Order, at time.Time) error {
 		return fmt.Errorf("order %s is %s with signature %q", r.ID, r.State, r.Signature)
 	}
 	for n := b.latest; n != nil; n = n.earlier {
-		if n.what == tried && n.order == r.ID && n.input != spelled(r.Input) {
-			return fmt.Errorf("two inputs were signed under order %s: %q and %q", r.ID, n.input, spelled(r.Input))
+		if n.what == tried && n.order == r.ID && spelled(n.input) != spelled(r.Input) {
+			return fmt.Errorf("two inputs were signed under order %s: %q and %q", r.ID, spelled(n.input), spelled(r.Input))
 		}
 	}
 	return nil

@@ -47,15 +47,21 @@ func (s stage) facts() law.Facts {
 	return f
 }
 
-// opened is the first stage of an operation that the law has created.
-func opened(set *scene, who law.Caller, behind law.SubjectID, ask law.Ask, now time.Time) (stage, error) {
-	out, err := law.Create(who, ask, set.facts, now)
-	if err != nil {
-		return stage{}, fmt.Errorf("creating: %w", err)
+// opened is the first stage of an operation. The law creates it exactly when the oracle says that it may:
+// if not, there is no stage, and the refusal is returned. behind is the person behind a CI job.
+func opened(set *scene, held bool, who law.Caller, behind law.SubjectID, ask law.Ask, now time.Time) (stage, *law.Refusal, error) {
+	s := stage{set: set, held: held, now: now, tale: bornOf(who.Subject, behind, ask, set.plain, now)}
+	out, err := law.Create(who, ask, s.facts(), now)
+	var refusal *law.Refusal
+	if may := set.plain.mayCreate(who.Subject, behind, ask) && !held; (err == nil) != may {
+		return s, nil, fmt.Errorf("creating: the law says %v, but it may be: %v", err, may)
 	}
-	s := stage{set: set, now: now, tale: bornOf(who.Subject, behind, ask, set.plain, now)}
+	if errors.As(err, &refusal) {
+		return s, refusal, nil
+	}
 	s.digest = out.Operation.Digest()
-	return s.goOn(out, "")
+	s, err = s.goOn(out, "")
+	return s, nil, err
 }
 
 // at moves the stage to another time and configuration without letting the operation know.
@@ -119,11 +125,12 @@ func (s stage) place(ask law.OrderAsk) (stage, error) {
 		prior = &s.orders[i]
 		ask.ID = "not-" + prior.ID
 	}
-	told, p, in := s.tale.caughtUp(s.set.plain, s.now), s.set.plain, inputOf(ask)
+	told, p := s.tale.caughtUp(s.set.plain, s.now), s.set.plain
+	in, ok := told.meant(ask, p)
 	e := told.orderOf(ask)
-	lets := !s.held && told.mayUse(ask.Who, ask.Key, in, p, s.now)
+	lets := !s.held && ok && told.mayUse(ask.Who, ask.Key, in, p, s.now)
 	n := note{
-		who: ask.Who, on: p, order: ask.ID, key: ask.Key, idem: ask.IdempotencyKey, input: spelled(in), until: s.now.Add(law.AttemptLease),
+		who: ask.Who, on: p, order: ask.ID, key: ask.Key, idem: ask.IdempotencyKey, input: in, until: s.now.Add(law.AttemptLease),
 	}
 	took, begun := n, n
 	took.what, begun.what = tookUse, tried
@@ -136,7 +143,7 @@ func (s stage) place(ask law.OrderAsk) (stage, error) {
 	case !e.found: // a new order
 		attempt = lets && told.count(tookUse, ask.Key) < told.uses[ask.Key]
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, attempt, took, begun)
-	case e.input != spelled(in): // I4
+	case !ok || spelled(e.input) != spelled(in): // I4
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, false)
 	case e.signed || e.running && s.now.Before(e.until):
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, p.on[ask.Who])
