@@ -90,8 +90,9 @@ func fits(cfg config.Config, first law.Configuration) error {
 		}
 	}
 	for _, i := range first.Issuers {
-		if cfg.Mode != config.Development && !strings.HasPrefix(i.URL, "https://") {
-			return fmt.Errorf("issuer %s: issuers use https but in development mode", i.URL)
+		plain := !strings.HasPrefix(i.URL, "https://") || i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://")
+		if cfg.Mode != config.Development && plain {
+			return fmt.Errorf("issuer %s: outside of development mode issuers and their keys are reached by https alone", i.URL)
 		}
 	}
 	return nil

@@ -93,7 +93,7 @@ func (p program) root() *cobra.Command {
 	configCommand.AddCommand(p.checkCommand(path), p.showCommand(path))
 	clockCommand := group("clock", "Put up with a clock that went back")
 	clockCommand.AddCommand(p.clockAcceptCommand(read))
-	root.AddCommand(p.serveCommand(read), p.initCommand(read), configCommand, clockCommand)
+	root.AddCommand(p.serveCommand(read), p.initCommand(read), p.verifyCommand(read), configCommand, clockCommand)
 	return root
 }
 

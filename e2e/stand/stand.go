@@ -48,19 +48,21 @@ const patience = 30 * time.Second
 
 // New starts the programs in bin with their files in dir, which must be empty. What they log goes to log
 // files there.
-func New(ctx context.Context, bin, dir string) (s *Stand, err error) {
-	s = &Stand{Dir: dir, Bin: bin}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Stop())
-		}
-	}()
+func New(ctx context.Context, bin, dir string) (*Stand, error) {
+	s := &Stand{Dir: dir, Bin: bin}
+	if err := s.setUp(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Stand) setUp(ctx context.Context) error {
 	if err := s.startIssuer(ctx); err != nil {
-		return nil, fmt.Errorf("starting the identity provider: %w", err)
+		return fmt.Errorf("starting the identity provider: %w", err)
 	}
 	address, err := freeAddress()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.Server = "http://" + address
 	passphrase := make([]byte, 32)
@@ -69,16 +71,16 @@ func New(ctx context.Context, bin, dir string) (s *Stand, err error) {
 		"keyserver.yaml": serverConfig, "bootstrap.yaml": bootstrap, "passphrase": base64.StdEncoding.EncodeToString(passphrase) + "\n",
 	} {
 		if err := s.write(name, text, map[string]string{"Address": address, "Issuer": s.Issuer}); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if out, err := s.Command(ctx, "keyserver", "init", "--config", s.path("keyserver.yaml"), "--bootstrap", s.path("bootstrap.yaml")).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("keyserver init: %w\n%s", err, out)
+		return fmt.Errorf("keyserver init: %w\n%s", err, out)
 	}
 	if err := s.Serve(ctx); err != nil {
-		return nil, fmt.Errorf("starting the server: %w", err)
+		return fmt.Errorf("starting the server: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *Stand) startIssuer(ctx context.Context) error {
