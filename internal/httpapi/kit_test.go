@@ -99,6 +99,7 @@ func (c *conforming) check(r *http.Request, answer *http.Response, body []byte) 
 	}
 	var value any = string(body)
 	if strings.HasSuffix(media, "json") {
+		value = nil
 		if err := json.Unmarshal(body, &value); err != nil {
 			c.Errorf("%sthe answer is not JSON: %v", what, err)
 			return
