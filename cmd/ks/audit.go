@@ -75,7 +75,7 @@ func (p *program) printEvents(all api.Events) error {
 		p.notef("There is none.")
 		return nil
 	}
-	if err := p.print(table([]string{"INDEX", "TIME", "EVENT", "WHO", "WHAT"}, rows, width(p.stdout)+80)); err != nil {
+	if err := p.print(table([]string{"INDEX", "TIME", "EVENT", "WHO", "WHAT"}, rows, tableWidth(p.stdout))); err != nil {
 		return err
 	}
 	if all.Next != "" {

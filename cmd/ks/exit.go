@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,15 +107,24 @@ func explain(err error) failure {
 		return failure{code: f.code, what: err.Error(), hint: f.hint, cause: err}
 	}
 	f := failure{code: exitOther, what: err.Error(), cause: err}
-	network := net.Error(nil)
 	problem := (*api.Problem)(nil)
+	untrusted := (*tls.CertificateVerificationError)(nil)
 	switch {
 	case errors.As(err, &problem):
 		f.code, f.hint = explainProblem(problem)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network):
+	case errors.As(err, &untrusted):
+		f.hint = "if the server has a certificate of a private authority, name it with --ca-file"
+	case unreachable(err):
 		f.code, f.hint = exitUnavailable, "the server cannot be reached, or answers too late; try again later"
 	}
 	return f
+}
+
+// unreachable says whether no answer came, or not the whole of it.
+func unreachable(err error) bool {
+	request, network, nonsense := (*url.Error)(nil), (*net.OpError)(nil), (*jsontext.SyntacticError)(nil)
+	cut := errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, &nonsense)
+	return cut || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &request) || errors.As(err, &network)
 }
 
 func explainProblem(problem *api.Problem) (code int, hint string) {

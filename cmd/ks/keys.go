@@ -54,7 +54,7 @@ func (p *program) listKeys(ctx context.Context, s session) error {
 	for _, k := range keys {
 		rows = append(rows, []string{k.KeyID, k.Type, k.Algorithm, k.Hash, strconv.Itoa(k.Requirement), k.State, strings.Join(k.Schemes, ", ")})
 	}
-	return p.print(table([]string{"KEY", "TYPE", "ALGORITHM", "HASH", "APPROVALS", "STATE", "SCHEMES"}, rows, width(p.stdout)))
+	return p.print(table([]string{"KEY", "TYPE", "ALGORITHM", "HASH", "APPROVALS", "STATE", "SCHEMES"}, rows, tableWidth(p.stdout)))
 }
 
 func (p *program) showKey(ctx context.Context, s session, id string) error {

@@ -58,7 +58,9 @@ func findIssuer(ctx context.Context, f profile) (*issuer, error) {
 }
 
 // context carries the HTTP client to the libraries, as they want it.
-func (i *issuer) context(ctx context.Context) context.Context { return oidc.ClientContext(ctx, i.client) }
+func (i *issuer) context(ctx context.Context) context.Context {
+	return oidc.ClientContext(ctx, i.client)
+}
 
 // deviceToken lets a person sign in with a browser on any machine (RFC 8628). tell gets what the person
 // must know.
@@ -148,7 +150,7 @@ type guard struct{ transport http.RoundTripper }
 
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" && !loopback(r.URL.Hostname()) {
-		return nil, fmt.Errorf("%s is without TLS and not on this machine", r.URL.Redacted())
+		return nil, &failure{code: exitOther, what: r.URL.Redacted() + " is without TLS and not on this machine", hint: "use an issuer with TLS"}
 	}
 	answer, err := g.transport.RoundTrip(r)
 	if err != nil {

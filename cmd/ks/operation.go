@@ -70,7 +70,8 @@ func (p *program) describe(o api.Operation, width int) string {
 	l.field("description", o.Description)
 	l.block("context", o.Context)
 	for _, a := range o.Artifacts {
-		l.field("artifact", fmt.Sprintf("%s %s, %d bytes, %s", a.Hash, a.Digest, a.Size, a.Name))
+		l.field("artifact", fmt.Sprintf("%d bytes, %s", a.Size, a.Name))
+		l.field("its digest", a.Hash+" "+a.Digest)
 	}
 	for _, c := range o.Claims {
 		if c.Present {
@@ -86,7 +87,7 @@ func (p *program) describe(o api.Operation, width int) string {
 }
 
 func describeKey(k api.OperationKey) string {
-	approved := fmt.Sprintf("%d of %d approvals", len(k.ApprovedBy), k.Needed)
+	approved := fmt.Sprintf("%d approvals, %d needed", len(k.ApprovedBy), k.Needed)
 	if k.Needed < 0 {
 		approved = "its requirement cannot be met any more"
 	}
@@ -113,7 +114,7 @@ func describeProgress(l *lines, o api.Operation) {
 		l.field("reason", o.Ended.Reason)
 	}
 	if len(o.CountsFor) > 0 && !o.State.Final() {
-		l.field("you", "your approval counts"+" for "+strings.Join(o.CountsFor, ", "))
+		l.field("you", "your approval counts for "+strings.Join(o.CountsFor, ", "))
 	}
 }
 
@@ -221,7 +222,7 @@ func (p *program) listOperations(ctx context.Context, filter client.OperationFil
 		p.notef("There is none.")
 		return nil
 	}
-	if err := p.print(table([]string{"OPERATION", "STATE", "ORDERER", "KEYS", "DESCRIPTION"}, rows, width(p.stdout)+40)); err != nil {
+	if err := p.print(table([]string{"OPERATION", "STATE", "ORDERER", "KEYS", "DESCRIPTION"}, rows, tableWidth(p.stdout))); err != nil {
 		return err
 	}
 	if all.Next != "" {

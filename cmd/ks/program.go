@@ -125,15 +125,20 @@ func terminal(stream any) (*os.File, bool) {
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
 
-// width is how wide text is printed: 80 columns, less on a narrower terminal.
-func width(stream any) int {
-	const usual, least = 80, 40
+// width is how wide text is printed: 100 columns, less on a narrower terminal.
+func width(stream any) int { return min(terminalWidth(stream, 100), 100) }
+
+// tableWidth is how wide tables are printed: as wide as the terminal.
+func tableWidth(stream any) int { return terminalWidth(stream, 160) }
+
+func terminalWidth(stream any, otherwise int) int {
+	const least = 40
 	if f, ok := terminal(stream); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			return max(least, min(w, usual))
+			return max(least, w)
 		}
 	}
-	return usual
+	return otherwise
 }
 
 // printJSON prints a value for programs.
@@ -154,7 +159,9 @@ func (p *program) print(s string) error {
 }
 
 // printf is print with a format. Arguments that others wrote must have been made visible.
-func (p *program) printf(format string, args ...any) error { return p.print(fmt.Sprintf(format, args...)) }
+func (p *program) printf(format string, args ...any) error {
+	return p.print(fmt.Sprintf(format, args...))
+}
 
 // notef tells people something besides what was asked for.
 func (p *program) notef(format string, args ...any) { fmt.Fprintf(p.stderr, format+"\n", args...) }

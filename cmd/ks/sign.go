@@ -164,6 +164,11 @@ func chooseScheme(k api.Key, said string) (string, error) {
 // checkOutput refuses early, before a use is taken, what could not be written. A signature over the same
 // input may be there: it is probably the one that will be fetched again.
 func (w signing) checkOutput(public publicKey, format api.Format, force bool) error {
+	if info, err := os.Stat(filepath.Dir(w.output)); err != nil {
+		return fmt.Errorf("looking for the place of the signature: %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("looking for the place of the signature: %s is no directory", filepath.Dir(w.output))
+	}
 	if force {
 		return nil
 	}

@@ -65,10 +65,13 @@ func (p *program) witness(ctx context.Context, s session, signed string) (audit.
 
 // prove returns nil if the log of newer begins with that of older.
 func (p *program) prove(ctx context.Context, s session, older, newer audit.Checkpoint) error {
+	if older.Size == newer.Size { // two of one size are remembered only when they differ
+		return p.rewritten(s.server, newer, nil, "the audit log of %s was rewritten: it had other %d entries", s.server, newer.Size)
+	}
 	var hashes []audit.Hash
-	if older.Size > 0 && older.Size < newer.Size {
+	if older.Size > 0 {
 		proof, err := s.ConsistencyProof(ctx, older.Size, newer.Size)
-		if problem := (*api.Problem)(nil); errors.As(err, &problem) && problem.Status == http.StatusUnprocessableEntity {
+		if problem := (*api.Problem)(nil); errors.As(err, &problem) && (problem.Status == http.StatusUnprocessableEntity || problem.Status == http.StatusBadRequest) {
 			return p.rewritten(s.server, newer, err, "the audit log of %s no longer has the %d entries that it had: it was truncated, or set back to an earlier state", s.server, newer.Size)
 		}
 		if err != nil {
