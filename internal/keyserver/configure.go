@@ -1,9 +1,11 @@
 package keyserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keystore"
@@ -41,11 +43,11 @@ func makeKeyPair(ctx context.Context, keystores *keystore.Set, key *law.Key) err
 	return nil
 }
 
-// configure stores the objects of a configuration, each in the place of the one with its id, and re-judges
-// every open operation in the same transaction (rule 9).
+// configure stores the objects of a configuration that are new or changed, each in the place of the one with
+// its id, and re-judges every open operation in the same transaction (rule 9).
 func configure(tx *store.Tx, c Caller, why string, changed law.Configuration) error {
-	objects, err := audit.ConfigurationOf(changed)
-	if err != nil {
+	objects, err := changes(tx.Facts(), changed)
+	if err != nil || len(objects) == 0 {
 		return err
 	}
 	events := make([]audit.Event, 0, len(objects))
@@ -64,6 +66,23 @@ func configure(tx *store.Tx, c Caller, why string, changed law.Configuration) er
 		return err
 	}
 	return settleAll(tx, open)
+}
+
+// changes returns the objects that are not configured like this already.
+func changes(now law.Facts, wanted law.Configuration) ([]audit.Configuration, error) {
+	objects, err := audit.ConfigurationOf(wanted)
+	if err != nil {
+		return nil, err
+	}
+	as, err := audit.ConfigurationOf(law.Configuration{Issuers: now.Issuers(), Subjects: now.Subjects(), Roles: now.Roles(), Keys: now.Keys()})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(objects, func(o audit.Configuration) bool {
+		return slices.ContainsFunc(as, func(n audit.Configuration) bool {
+			return n.Kind == o.Kind && n.ID == o.ID && bytes.Equal(n.Value, o.Value)
+		})
+	}), nil
 }
 
 // Configure changes the configuration. Until administration sessions exist no route leads here: it serves

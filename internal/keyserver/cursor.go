@@ -1,18 +1,33 @@
 package keyserver
 
 import (
-	"crypto/hmac"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"strings"
 )
 
-// A cursor is where the page before ended, with a MAC that binds it to who asked for what: one that was
-// forged, or given to somebody else or for another list, is refused.
+// A cursor is where the page before ended, sealed for who asked for what: one that was forged, or given to
+// somebody else or for another list, is refused. It is encrypted too, since a page may end at something
+// that does not exist for the caller.
+
+// newCursors derives the key of cursors.
+func newCursors(logKey string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(logKey), nil, "keyserver cursor", 32)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of cursors: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("preparing cursors: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
 
 func (k *Keyserver) cursor(c Caller, scope, last string) string {
-	return base64.RawURLEncoding.EncodeToString(append(k.cursorMAC(c, scope, last), last...))
+	return base64.RawURLEncoding.EncodeToString(k.cursors.Seal(nil, nil, []byte(last), cursorOf(c, scope)))
 }
 
 // openCursor checks the page and returns where the one before ended, empty at the start.
@@ -23,15 +38,14 @@ func (k *Keyserver) openCursor(c Caller, scope string, p Page) (string, error) {
 	if p.Cursor == "" {
 		return "", nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
-	if err != nil || len(b) < sha256.Size || !hmac.Equal(b[:sha256.Size], k.cursorMAC(c, scope, string(b[sha256.Size:]))) {
+	last, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
+	if err == nil {
+		last, err = k.cursors.Open(nil, nil, last, cursorOf(c, scope))
+	}
+	if err != nil {
 		return "", &Malformed{"this cursor was not given to you for this list; start again without one"}
 	}
-	return string(b[sha256.Size:]), nil
+	return string(last), nil
 }
 
-func (k *Keyserver) cursorMAC(c Caller, scope, last string) []byte {
-	mac := hmac.New(sha256.New, k.cursorKey)
-	mac.Write([]byte(strings.Join([]string{string(c.Subject), scope, last}, "\x00")))
-	return mac.Sum(nil)
-}
+func cursorOf(c Caller, scope string) []byte { return fmt.Appendf(nil, "%q %s", c.Subject, scope) }

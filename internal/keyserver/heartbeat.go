@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,35 +73,38 @@ func (k *Keyserver) Beat(ctx context.Context) error {
 	)
 }
 
-func (k *Keyserver) beatClock(ctx context.Context) error {
-	_, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) {
-		clock, behind := tx.Clock()
-		old := clock.Add(behind)
-		stepped := behind >= clockStep
-		if forward := k.steppedForward(); forward >= clockStep {
-			stepped, old = true, clock.Add(-forward)
-		} else if stepped && k.stepped {
-			return struct{}{}, nil // said already
-		}
-		k.stepped = behind >= clockStep
-		if stepped {
-			return struct{}{}, tx.Append(audit.Event{Type: audit.ClockStepped, Clock: &audit.ClockStep{Old: old.UnixMilli(), New: clock.UnixMilli()}})
-		}
-		tx.Mark()
-		return struct{}{}, nil
-	})
-	return err
+// pulse is where the clock, and the time since the server began, stood at a beat.
+type pulse struct {
+	clock   time.Time
+	elapsed time.Duration
 }
 
-// steppedForward says how much further the process's wall clock has gone since the last beat than its
-// monotonic clock.
-func (k *Keyserver) steppedForward() time.Duration {
-	now, last := k.db.Clock(), k.lastBeat
-	k.lastBeat = now
-	if last.IsZero() {
-		return 0
+// beatClock stores the time's mark, or the step of a clock that was found to be wrong: one event for each.
+func (k *Keyserver) beatClock(ctx context.Context) error {
+	now := pulse{k.db.Clock(), k.elapsed()}
+	jumped := now.clock.Sub(k.last.clock) - (now.elapsed - k.last.elapsed)
+	if k.last.clock.IsZero() {
+		jumped = 0
 	}
-	return now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+	behind, err := update(ctx, k, func(tx *store.Tx) (bool, error) {
+		clock, behind := tx.Clock()
+		back := behind >= clockStep
+		old := clock.Add(behind)
+		switch {
+		case jumped >= clockStep:
+			old = clock.Add(-jumped)
+		case back && k.behind:
+			return back, nil // said already
+		case !back:
+			tx.Mark()
+			return back, nil
+		}
+		return back, tx.Append(audit.Event{Type: audit.ClockStepped, Clock: &audit.ClockStep{Old: old.UnixMilli(), New: clock.UnixMilli()}})
+	})
+	if err == nil { // else the next beat says it
+		k.behind, k.last = behind, now
+	}
+	return err
 }
 
 // expire settles operations whose validity has run out.
@@ -137,30 +142,40 @@ func settleAll(tx *store.Tx, ids []law.OperationID) error {
 // closeAttempts fails the attempts whose lease ends within the given time.
 func (k *Keyserver) closeAttempts(ctx context.Context, within time.Duration, why string) error {
 	for {
-		n, err := update(ctx, k, func(tx *store.Tx) (int, error) {
-			running, err := tx.RunningOrders(tx.Now().Add(within), beatBatch)
-			if err != nil {
-				return 0, err
-			}
-			for _, r := range running {
-				if _, err := k.settle(tx, Caller{}, r.ID, func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
-					return o.Fail(r, r.Attempt, why, f, now)
-				}); err != nil {
-					return 0, err
-				}
-			}
-			return len(running), nil
-		})
+		n, err := update(ctx, k, func(tx *store.Tx) (int, error) { return cutOff(tx, within, why) })
 		if err != nil || n < beatBatch {
 			return err
 		}
 	}
 }
 
+// cutOff fails attempts whose lease ends within the given time, at most beatBatch, and says how many.
+func cutOff(tx *store.Tx, within time.Duration, why string) (int, error) {
+	running, err := tx.RunningOrders(tx.Now().Add(within), beatBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range running {
+		if _, err := (Caller{}).settle(tx, r.ID, func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+			return o.Fail(r, r.Attempt, why, f, now)
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return len(running), nil
+}
+
 // AcceptClock resets the time's mark to the clock as it is, after expiring every open operation (rule 8).
 // It is for an operator with access to the database, and says how many operations it ended.
 func AcceptClock(ctx context.Context, db *store.DB) (ended int, err error) {
 	ended, err = store.Update(ctx, db, func(tx *store.Tx) (int, error) {
+		// The leases of attempts are counted from the old time, and would run far too long by the new one.
+		for n := beatBatch; n == beatBatch; {
+			var err error
+			if n, err = cutOff(tx, law.AttemptLease, "an operator accepted a clock that went back"); err != nil {
+				return 0, err
+			}
+		}
 		open, err := allOpen(&tx.Reader)
 		if err != nil {
 			return 0, err
@@ -201,8 +216,13 @@ func allOpen(r *store.Reader) ([]law.OperationID, error) {
 type signIns struct {
 	sync.Mutex
 	minute time.Time
-	counts map[string]int
-	reason map[string]string // the latest one
+	counts map[string]refusals
+}
+
+// refusals are those of one address.
+type refusals struct {
+	count  int
+	reason string // the latest one
 }
 
 // manyAddresses is how many addresses are counted apart; all others are counted together.
@@ -210,38 +230,51 @@ const manyAddresses = 1000
 
 // SignInRefused counts a refused sign-in. There is one event for each address and minute.
 func (k *Keyserver) SignInRefused(address, reason string) {
-	s := &k.signIns
+	k.signIns.add(k.db.Clock(), map[string]refusals{address: {1, reason}})
+}
+
+func (s *signIns) add(now time.Time, more map[string]refusals) {
 	s.Lock()
 	defer s.Unlock()
 	if s.counts == nil {
-		s.minute = k.db.Clock().Truncate(time.Minute)
-		s.counts, s.reason = map[string]int{}, map[string]string{}
+		s.minute, s.counts = now.Truncate(time.Minute), map[string]refusals{}
 	}
-	if _, known := s.counts[address]; !known && len(s.counts) >= manyAddresses {
-		address = "others"
+	for address, r := range more {
+		if _, known := s.counts[address]; !known && len(s.counts) >= manyAddresses {
+			address = "others"
+		}
+		s.counts[address] = refusals{s.counts[address].count + r.count, r.reason}
 	}
-	s.counts[address]++
-	s.reason[address] = reason
+}
+
+// take takes out what was counted, if its minute is over or all is asked for.
+func (s *signIns) take(now time.Time, all bool) (minute time.Time, counts map[string]refusals) {
+	s.Lock()
+	defer s.Unlock()
+	if !all && now.Truncate(time.Minute).Equal(s.minute) {
+		return s.minute, nil
+	}
+	minute, counts, s.counts = s.minute, s.counts, nil
+	return minute, counts
 }
 
 // storeSignIns writes the events of a minute that is over, or of this one too.
 func (k *Keyserver) storeSignIns(ctx context.Context, all bool) error {
-	s := &k.signIns
-	s.Lock()
-	defer s.Unlock()
-	if len(s.counts) == 0 || !all && k.db.Clock().Truncate(time.Minute).Equal(s.minute) {
+	minute, counts := k.signIns.take(k.db.Clock(), all)
+	if len(counts) == 0 {
 		return nil
 	}
-	if _, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) {
-		for address, n := range s.counts {
-			if err := tx.Append(audit.Event{Type: audit.SignInRefused, Actor: &audit.Actor{Address: address}, Count: n, Reason: s.reason[address]}); err != nil {
+	_, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) {
+		for _, address := range slices.Sorted(maps.Keys(counts)) {
+			r := counts[address]
+			if err := tx.Append(audit.Event{Type: audit.SignInRefused, Actor: &audit.Actor{Address: address}, Count: r.count, Reason: r.reason}); err != nil {
 				return struct{}{}, err
 			}
 		}
 		return struct{}{}, nil
-	}); err != nil {
-		return err
+	})
+	if err != nil {
+		k.signIns.add(minute, counts) // the next beat tries again
 	}
-	s.counts = nil
-	return nil
+	return err
 }

@@ -5,8 +5,7 @@ package keyserver
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +21,7 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-// Options for a keyserver. All are required but Limits' fields, which have defaults.
+// Options for a keyserver. All are required but Limits' fields and Elapsed, which have defaults.
 type Options struct {
 	DB        *store.DB
 	Keystores *keystore.Set
@@ -30,6 +29,9 @@ type Options struct {
 	Log       *slog.Logger
 	Software  string // version of the program
 	Limits    Limits
+	// Elapsed is the time since the server began, by a clock that nobody can set: it shows when the other
+	// one is set forward. Nil: by the monotonic readings of the database's clock.
+	Elapsed func() time.Duration
 }
 
 // Limits of one server. A zero field means its default.
@@ -47,16 +49,17 @@ type Keyserver struct {
 	log       *slog.Logger
 	software  string
 	limits    Limits
-	cursorKey []byte
+	cursors   cipher.AEAD
+	elapsed   func() time.Duration
 
 	checkpoint struct {
 		sync.Mutex
 		size int64
 		text string
 	}
-	signIns  signIns
-	lastBeat time.Time
-	stepped  bool // a clock that went back was reported, and is not right again
+	signIns signIns
+	last    pulse // the last beat
+	behind  bool  // the clock went back, which was said, and is not right again
 }
 
 // New returns the server of a database that was initialised.
@@ -69,9 +72,9 @@ func New(o Options) (*Keyserver, error) {
 	if err != nil {
 		return nil, err
 	}
-	cursorKey, err := hkdf.Key(sha256.New, []byte(o.LogKey), nil, "keyserver cursor", 32)
+	cursors, err := newCursors(o.LogKey)
 	if err != nil {
-		return nil, fmt.Errorf("deriving the key of cursors: %w", err)
+		return nil, err
 	}
 	if o.Limits.PendingOperations == 0 {
 		o.Limits.PendingOperations = 100
@@ -79,9 +82,13 @@ func New(o Options) (*Keyserver, error) {
 	if o.Limits.DuplicateWait == 0 {
 		o.Limits.DuplicateWait = 15 * time.Second
 	}
+	if o.Elapsed == nil {
+		began := o.DB.Clock()
+		o.Elapsed = func() time.Duration { return o.DB.Clock().Sub(began) }
+	}
 	return &Keyserver{
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software,
-		limits: o.Limits, cursorKey: cursorKey,
+		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed,
 	}, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json/v2"
-	"errors"
 	"fmt"
 	"time"
 
@@ -60,15 +59,23 @@ func (k *Keyserver) CreateOperation(ctx context.Context, c Caller, request Creat
 		if o, err = c.save(tx, o, events, audit.Event{Type: audit.OperationRefused}, refusal); err != nil {
 			return Operation{}, err
 		}
-		return k.seen(&tx.Reader, c, o), refusal
+		if refusal != nil {
+			return Operation{}, refusal
+		}
+		return k.seen(&tx.Reader, c, o), nil
 	})
 }
 
 func (k *Keyserver) createdBefore(tx *store.Tx, c Caller, earlier store.Operation, asked string) (Operation, error) {
-	if earlier.Asked == asked {
+	var r *law.Refusal
+	switch {
+	case !tx.Facts().Sees(c.Subject, earlier.Operation): // disabled after it signed in
+		r = errNoOperation
+	case earlier.Asked == asked:
 		return k.seen(&tx.Reader, c, earlier), nil
+	default:
+		r = &law.Refusal{Kind: law.KeyReused, Reason: "this idempotency key was used for another operation; use a new one for each operation"}
 	}
-	r := &law.Refusal{Kind: law.KeyReused, Reason: "this idempotency key was used for another operation; use a new one for each operation"}
 	if err := tx.Append(c.refused(audit.Event{Type: audit.OperationRefused}, r)); err != nil {
 		return Operation{}, err
 	}
@@ -250,11 +257,10 @@ func (k *Keyserver) change(ctx context.Context, c Caller, id law.OperationID, ru
 		if o, err = c.save(tx, o, c.operationEvents(o.Operation, out.Changes), about, refusal); err != nil {
 			return Operation{}, err
 		}
-		return k.seen(&tx.Reader, c, o), refusal
+		if refusal != nil {
+			return Operation{}, refusal
+		}
+		return k.seen(&tx.Reader, c, o), nil
 	})
-	var refusal *law.Refusal
-	if errors.As(err, &refusal) {
-		out = Operation{}
-	}
 	return out, unavailable(err, "")
 }

@@ -79,21 +79,24 @@ func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask
 		about := audit.Event{
 			Type: audit.OrderRefused, Operation: id, Digest: o.Digest(), Key: ask.Key, Order: prior.ID, IdempotencyKey: ask.IdempotencyKey,
 		}
-		_, err = c.save(tx, o, c.operationEvents(o.Operation, p.Changes), about, refusal)
-		return p, errors.Join(err, refusal)
+		if _, err = c.save(tx, o, c.operationEvents(o.Operation, p.Changes), about, refusal); err != nil {
+			return law.Placed{}, err
+		}
+		return p, refusal
 	})
 }
 
 // attempt makes one attempt at a signature and stores what comes of it.
 func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOrder, error) {
 	signature, failure := k.keystores.Sign(ctx, p.Permit)
-	done, err := update(ctx, k, func(tx *store.Tx) (law.Placed, error) {
+	// What was begun is finished before anything new is begun.
+	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (law.Placed, error) {
 		if failure != nil {
-			return k.settle(tx, c, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+			return c.settle(tx, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
 				return o.Fail(r, p.Permit.Attempt(), reasonOf(failure), f, now)
 			})
 		}
-		return k.settle(tx, c, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+		return c.settle(tx, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
 			return o.Complete(r, p.Permit.Attempt(), signature, f, now)
 		})
 	})
@@ -102,7 +105,7 @@ func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOr
 		k.log.ErrorContext(ctx, "storing the result of a sign order", slog.String("order", string(p.Order.ID)), slog.Any("error", err))
 		return SignOrder{}, unavailable(err, p.Order.ID)
 	case failure != nil:
-		k.log.ErrorContext(ctx, "signing", slog.String("order", string(p.Order.ID)), slog.Any("error", failure))
+		k.log.ErrorContext(ctx, reasonOf(failure), slog.String("order", string(p.Order.ID)), slog.Any("error", failure))
 		return SignOrder{}, &Unavailable{Kind: "keystore", Sentence: reasonOf(failure) + "; the use is kept, place the same order again with the same idempotency key",
 			RetryAfter: 2 * time.Second, Order: p.Order.ID, Err: failure}
 	case done.Order.State == law.OrderWithheld:
@@ -112,10 +115,13 @@ func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOr
 }
 
 // settle stores how an attempt at a sign order ended, as the law judges it.
-func (k *Keyserver) settle(tx *store.Tx, c Caller, id law.OrderID, judge func(law.Operation, law.Order, law.Facts, time.Time) (law.Placed, error)) (law.Placed, error) {
+func (c Caller) settle(tx *store.Tx, id law.OrderID, judge func(law.Operation, law.Order, law.Facts, time.Time) (law.Placed, error)) (law.Placed, error) {
 	r, known, err := tx.Order(id)
-	if err != nil || !known {
-		return law.Placed{}, errors.Join(err, fmt.Errorf("sign order %s is not there any more", id))
+	if err != nil {
+		return law.Placed{}, err
+	}
+	if !known {
+		return law.Placed{}, fmt.Errorf("sign order %s is not there any more", id)
 	}
 	o, _, err := tx.Operation(r.Operation)
 	if err != nil {
@@ -125,8 +131,10 @@ func (k *Keyserver) settle(tx *store.Tx, c Caller, id law.OrderID, judge func(la
 	o.Operation = p.Operation
 	events := c.orderEvents(o.Operation, p.Order, p.Changes)
 	if refusal != nil {
-		_, err := c.save(tx, o, events, audit.Event{}, refusal)
-		return p, errors.Join(err, refusal)
+		if _, err := c.save(tx, o, events, audit.Event{}, refusal); err != nil {
+			return law.Placed{}, err
+		}
+		return p, refusal
 	}
 	return p, tx.SaveOrder(o, p.Order, events[0], events[1:]...)
 }
@@ -169,7 +177,7 @@ func (k *Keyserver) SignOrder(ctx context.Context, c Caller, id law.OrderID) (Si
 
 // SignOrders lists the sign orders of an operation, oldest first.
 func (k *Keyserver) SignOrders(ctx context.Context, c Caller, id law.OperationID, p Page) (SignOrderPage, error) {
-	scope := "signorders " + string(id)
+	scope := fmt.Sprintf("signorders %q", id)
 	after, err := k.openCursor(c, scope, p)
 	if err != nil {
 		return SignOrderPage{}, err

@@ -5,15 +5,12 @@ package testkit
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,6 +45,8 @@ type Kit struct {
 	logKey    string
 	options   Options
 	http      *httptest.Server
+
+	remembered []audit.Checkpoint // of earlier checks
 }
 
 // Options change what New makes. The zero value is the usual kit.
@@ -109,6 +108,7 @@ func (k *Kit) start() {
 	}
 	k.Keyserver, err = keyserver.New(keyserver.Options{
 		DB: k.DB, Keystores: k.set(), LogKey: k.logKey, Log: log, Software: "testkit", Limits: k.options.Limits,
+		Elapsed: k.Clock.Elapsed,
 	})
 	k.must(err)
 	k.must(k.Keyserver.Start(context.Background(), true))
@@ -139,6 +139,7 @@ func (k *Kit) Restart() {
 	k.Helper()
 	k.stop()
 	k.start()
+	k.Check()
 }
 
 // Crash starts the server again on a copy of the database as it is on disk at this moment, as after the
@@ -154,6 +155,7 @@ func (k *Kit) Crash() {
 	k.stop()
 	k.Dir = dir
 	k.start()
+	k.Check()
 }
 
 // Caller returns a person or machine of the configuration as the server sees it after signing in.
@@ -193,7 +195,7 @@ func Ask(keys ...law.KeyID) law.Ask {
 // Create creates an operation for olga.
 func (k *Kit) Create(ask law.Ask) keyserver.Operation {
 	k.Helper()
-	o, err := k.Keyserver.CreateOperation(context.Background(), k.Caller("olga"), keyserver.CreateRequest{IdempotencyKey: uuid.NewString(), Ask: ask})
+	o, err := k.CreateAs(k.Caller("olga"), ask)
 	k.must(err)
 	return o
 }
@@ -222,9 +224,7 @@ func (k *Kit) Sign(o keyserver.Operation, ask law.OrderAsk) (keyserver.SignOrder
 // State returns where an operation stands.
 func (k *Kit) State(id law.OperationID) law.State {
 	k.Helper()
-	o, err := k.Keyserver.Operation(context.Background(), k.Caller("audrey"), id)
-	k.must(err)
-	return o.State
+	return k.Look(id).State
 }
 
 // Events returns the audit events, of one operation or all.
@@ -252,7 +252,7 @@ func (k *Kit) Events(id law.OperationID) []audit.Event {
 // Count is how many of the audit events, of one operation or all, have the type.
 func (k *Kit) Count(id law.OperationID, of audit.Type) int {
 	k.Helper()
-	return len(slices.DeleteFunc(k.Events(id), func(e audit.Event) bool { return e.Type != of }))
+	return len(k.EventsOf(id, of))
 }
 
 // Configure changes objects of the configuration, as an administrator will.
@@ -271,29 +271,3 @@ func (k *Kit) must(err error) {
 		k.Fatal(err)
 	}
 }
-
-// Clock is a clock that stands still until the test moves it.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// NewClock returns a clock at a fixed time.
-func NewClock() *Clock { return &Clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)} }
-
-// Now is the time.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Step moves the clock, also backwards.
-func (c *Clock) Step(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// String says the time.
-func (c *Clock) String() string { return fmt.Sprint(c.Now()) }
