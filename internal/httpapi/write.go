@@ -45,8 +45,8 @@ func malformed(at jsontext.Pointer, sentence string, args ...any) error {
 
 // translate is the one table from errors to problems. An error that it does not know is a fault of ours.
 func translate(err error) *api.Problem {
-	problem := func(k api.Kind, detail string, retry time.Duration) *api.Problem {
-		return &api.Problem{Type: k.Type(), Detail: detail, RetryAfter: retry}
+	problem := func(k api.Kind, detail string, again time.Duration) *api.Problem {
+		return &api.Problem{Type: k.Type(), Detail: detail, RetryAfter: again}
 	}
 	if p, ok := errors.AsType[*api.Problem](err); ok {
 		return p
@@ -57,7 +57,7 @@ func translate(err error) *api.Problem {
 		return p
 	}
 	if e, ok := errors.AsType[*law.Refusal](err); ok {
-		return problem(refusal(e.Kind), e.Reason, 0)
+		return problem(refusal(e.Kind), e.Reason, retry(e.Kind))
 	}
 	if e, ok := errors.AsType[*identity.Error](err); ok {
 		switch e.Kind {
@@ -108,6 +108,17 @@ func refusal(k law.RefusalKind) api.Kind {
 		return api.Running
 	}
 	return api.Internal
+}
+
+// retry is when to ask again after a refusal that is the server's matter.
+func retry(k law.RefusalKind) time.Duration {
+	switch k {
+	case law.Held:
+		return time.Minute
+	case law.Superseded:
+		return time.Second
+	}
+	return 0
 }
 
 // unavailable translates the keyserver's kinds of what is not to be had.

@@ -1,0 +1,62 @@
+package httpapi_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"example.org/keyserver/api"
+	"example.org/keyserver/internal/httpapi"
+	"example.org/keyserver/internal/testkit"
+)
+
+func TestSubjectThatAsksTooOftenWaitsAndCanStillRevoke(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 0.5, Burst: 3}})
+	id := string(k.Create(testkit.Ask("fw-dev")).ID)
+	for i := range 3 {
+		if answer, p := send(k, "olga", "GET", api.PathWhoAmI, ""); answer.StatusCode != http.StatusOK {
+			t.Fatalf("request %d: %+v", i, p)
+		}
+	}
+	answer, p := send(k, "olga", "GET", api.PathWhoAmI, "")
+	expect(t, "the fourth request", answer, p, api.TooMany)
+	if after := answer.Header.Get("Retry-After"); after != "2" {
+		t.Errorf("Retry-After is %q", after)
+	}
+	if answer, _ := send(k, "alice", "GET", api.PathWhoAmI, ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("another subject is refused with %d", answer.StatusCode)
+	}
+	if answer, p := send(k, "olga", "POST", "/api/operations/"+id+"/revocation", `{"reason":"enough"}`); answer.StatusCode != http.StatusOK {
+		t.Errorf("revoking is refused: %+v", p)
+	}
+	k.Clock.Step(2 * time.Second)
+	if answer, p := send(k, "olga", "GET", api.PathWhoAmI, ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("after the wait: %+v", p)
+	}
+}
+
+func TestAddressWithoutTokenThatAsksTooOftenWaits(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 1}})
+	send(k, "", "GET", api.PathReady, "")
+	answer, p := send(k, "", "GET", api.PathReady, "")
+	expect(t, "the second request", answer, p, api.TooMany)
+}
+
+func TestKeystoreFailureIsAnsweredWithTheOrderToAskForAgain(t *testing.T) {
+	k, ctx := testkit.New(t), context.Background()
+	olga := clientOf(k, "olga")
+	o := must[api.Operation](t)(olga.CreateOperation(ctx, "c", newOperation("fw-dev")))
+	order := api.NewSignOrder{KeyID: "fw-dev", Hash: "SHA-256", Digest: digestOf("x")}
+	k.Keystore.Fail(context.DeadlineExceeded)
+	_, err := olga.PlaceSignOrder(ctx, o.ID, "k", order)
+	p := refusedAs(t, "a keystore that fails", err, api.Unavailable)
+	if p.Order == "" || p.RetryAfter == 0 {
+		t.Errorf("the problem is %+v", p)
+	}
+	k.Keystore.Fail(nil)
+	signed := must[api.SignOrder](t)(olga.PlaceSignOrder(ctx, o.ID, "k", order))
+	if signed.ID != p.Order || signed.Use != 1 || signed.Attempt != 2 {
+		t.Errorf("asked again: %+v", signed)
+	}
+}

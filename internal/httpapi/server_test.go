@@ -1,0 +1,247 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.org/keyserver/api"
+	"example.org/keyserver/internal/identity"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/law"
+)
+
+const requestID = "01936f5e-7c00-7000-8000-000000000001"
+
+// bare serves one route that needs no keyserver, over real HTTP.
+func bare(t *testing.T, log io.Writer, serve func(*server, *call) (answer, error)) (*httptest.Server, *prometheus.Registry) {
+	r := prometheus.NewRegistry()
+	now := time.Unix(0, 0)
+	s := &server{
+		Options: Options{
+			Log: slog.New(slog.NewJSONHandler(log, nil)), NewRequestID: func() string { return requestID },
+			Now: func() time.Time { now = now.Add(time.Millisecond); return now },
+		},
+		metrics: newMetrics(r), ordinary: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
+	}
+	rt := &route{path: "/x", access: open, serve: serve}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.run(w, req, rt) }))
+	t.Cleanup(server.Close)
+	return server, r
+}
+
+// get makes one request, and returns once the server is done with it to the last line of its log.
+func get(t *testing.T, server *httptest.Server) (*http.Response, []byte, error) {
+	t.Helper()
+	defer server.Close()
+	r, err := http.NewRequest("GET", server.URL+"/x?q=%0a%7b", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer sEcReT")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return answer, body, err
+}
+
+func metricsOf(r *prometheus.Registry) string {
+	w := httptest.NewRecorder()
+	MetricsHandler(r).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+func TestPanicIsAnsweredWithoutItsCauseAndCounted(t *testing.T) {
+	var log bytes.Buffer
+	server, r := bare(t, &log, func(*server, *call) (answer, error) { panic("the innermost secret") })
+	answer, body, err := get(t, server)
+	var p api.Problem
+	if err != nil || json.Unmarshal(body, &p) != nil || answer.StatusCode != 500 || p.Kind() != api.Internal {
+		t.Fatalf("got %v %s", err, body)
+	}
+	if strings.Contains(string(body), "secret") || strings.Contains(string(body), "goroutine") || p.Instance != "urn:uuid:"+requestID {
+		t.Errorf("the answer is %s", body)
+	}
+	if !strings.Contains(log.String(), "the innermost secret") || !strings.Contains(metricsOf(r), "keyserver_http_panics_total 1") {
+		t.Errorf("the panic is not logged and counted: %s", log.String())
+	}
+}
+
+func TestUnknownErrorIsAnsweredWithoutItsCause(t *testing.T) {
+	var log bytes.Buffer
+	server, _ := bare(t, &log, func(*server, *call) (answer, error) { return answer{}, errors.New("dial tcp 10.0.0.7: refused") })
+	answer, body, err := get(t, server)
+	if err != nil || answer.StatusCode != 500 || strings.Contains(string(body), "10.0.0.7") || !strings.Contains(log.String(), "10.0.0.7") {
+		t.Errorf("got %v %s, logged %s", err, body, log.String())
+	}
+}
+
+func TestStreamThatFailsInTheMiddleIsCutOff(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"error": func() error { return errors.New("the database went away") }, "panic": func() error { panic("oops") },
+	} {
+		server, _ := bare(t, io.Discard, func(_ *server, c *call) (answer, error) {
+			w := c.stream(api.MediaText)
+			for range 100 {
+				if _, err := w.Write(bytes.Repeat([]byte("leaf\n"), 1000)); err != nil {
+					return answer{}, err
+				}
+			}
+			return answer{}, fail()
+		})
+		answer, body, err := get(t, server)
+		if err == nil || answer == nil || answer.StatusCode != 200 || !bytes.HasPrefix(body, []byte("leaf\n")) {
+			t.Errorf("%s: a broken stream looks whole: %v, %d bytes", name, err, len(body))
+		}
+	}
+}
+
+func TestStreamRefusedBeforeItsFirstByteIsAProblem(t *testing.T) {
+	server, _ := bare(t, io.Discard, func(_ *server, c *call) (answer, error) {
+		c.stream(api.MediaText)
+		return answer{}, &law.Refusal{Kind: law.Forbidden, Reason: "no"}
+	})
+	if answer, body, err := get(t, server); err != nil || answer.StatusCode != 403 || answer.Header.Get("Content-Type") != api.MediaProblem {
+		t.Errorf("got %v %s", err, body)
+	}
+}
+
+func TestEachRequestIsOneLineInTheLogWithoutTokenOrBody(t *testing.T) {
+	var log bytes.Buffer
+	server, r := bare(t, &log, func(*server, *call) (answer, error) { return asJSON(api.Health{Status: "ok"}) })
+	if _, _, err := get(t, server); err != nil {
+		t.Fatal(err)
+	}
+	var line struct {
+		Msg, Request, Subject, Address, Route string
+		Status, MS                            int
+	}
+	err := json.Unmarshal(log.Bytes(), &line, json.MatchCaseInsensitiveNames(true))
+	if err != nil || line.Msg != "request" || line.Request != requestID || line.Address != "127.0.0.1" || line.Route != "/x" || line.Status != 200 || line.MS < 1 {
+		t.Errorf("logged %s (%v)", log.String(), err)
+	}
+	if strings.Contains(log.String(), "sEcReT") {
+		t.Errorf("the token is in the log: %s", log.String())
+	}
+	for _, want := range []string{`keyserver_http_requests_total{route="/x",status="200"} 1`, `keyserver_http_request_seconds_count{route="/x"} 1`, "keyserver_http_requests_in_flight 0"} {
+		if !strings.Contains(metricsOf(r), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+func TestEveryErrorHasItsPlaceInTheTable(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		kind   api.Kind
+		status int
+		retry  time.Duration
+	}{
+		{&law.Refusal{Kind: law.Forbidden}, api.Forbidden, 403, 0},
+		{&law.Refusal{Kind: law.NotFound}, api.NotFound, 404, 0},
+		{&law.Refusal{Kind: law.WrongState}, api.WrongState, 409, 0},
+		{&law.Refusal{Kind: law.NotCovered}, api.NotCovered, 409, 0},
+		{&law.Refusal{Kind: law.Duplicate}, api.Duplicate, 409, 0},
+		{&law.Refusal{Kind: law.WrongDigest}, api.WrongDigest, 412, 0},
+		{&law.Refusal{Kind: law.Impossible}, api.Impossible, 422, 0},
+		{&law.Refusal{Kind: law.InputMisfit}, api.InputMisfit, 422, 0},
+		{&law.Refusal{Kind: law.KeyReused}, api.KeyReused, 422, 0},
+		{&law.Refusal{Kind: law.Held}, api.ClockHeld, 503, time.Minute},
+		{&law.Refusal{Kind: law.Superseded}, api.Running, 503, time.Second},
+		{&law.Refusal{}, api.Internal, 500, 0},
+		{&keyserver.Unavailable{Kind: "database", RetryAfter: 5 * time.Second}, api.Unavailable, 503, 5 * time.Second},
+		{&keyserver.Unavailable{Kind: "clock", RetryAfter: time.Minute}, api.ClockHeld, 503, time.Minute},
+		{&keyserver.Unavailable{Kind: "running", Order: "o", Err: &law.Refusal{Kind: law.Forbidden}}, api.Running, 503, time.Second},
+		{&keyserver.TooMany{RetryAfter: time.Minute}, api.TooMany, 429, time.Minute},
+		{&keyserver.Malformed{}, api.Malformed, 400, 0},
+		{&identity.Error{Kind: identity.Rejected}, api.Unauthenticated, 401, 0},
+		{&identity.Error{Kind: identity.NotAllowed}, api.Forbidden, 403, 0},
+		{&identity.Error{Kind: identity.Unavailable}, api.Unavailable, 503, 5 * time.Second},
+		{context.Canceled, api.Unavailable, 503, time.Second},
+		{context.DeadlineExceeded, api.Unavailable, 503, time.Second},
+		{errors.New("anything else"), api.Internal, 500, 0},
+	} {
+		for _, err := range []error{c.err, fmt.Errorf("doing something: %w", c.err), errors.Join(nil, c.err)} {
+			p := translate(err)
+			if p.Kind() != c.kind || c.kind.Status() != c.status || p.RetryAfter != c.retry {
+				t.Errorf("%T %v: got %s after %v, want %s after %v", err, err, p.Kind(), p.RetryAfter, c.kind, c.retry)
+			}
+		}
+	}
+}
+
+func TestLimiterForgetsTheOldestFirst(t *testing.T) {
+	l, now := newLimiter(Limits{PerSecond: 1, Burst: 1}), time.Unix(0, 0)
+	for i := range maxBuckets + 10 {
+		if wait := l.take(fmt.Sprint(i), now); wait != 0 {
+			t.Fatalf("%d waits %v at the first request", i, wait)
+		}
+	}
+	if len(l.buckets) != maxBuckets || l.recent.Len() != maxBuckets {
+		t.Errorf("%d buckets are kept", len(l.buckets))
+	}
+	if wait := l.take(fmt.Sprint(maxBuckets+9), now); wait != time.Second {
+		t.Errorf("the latest waits %v", wait)
+	}
+	if wait := l.take(fmt.Sprint(maxBuckets+9), now.Add(time.Second)); wait != 0 {
+		t.Errorf("a second later it waits %v", wait)
+	}
+}
+
+func TestServerHasBoundsAndModernTLS(t *testing.T) {
+	given := &tls.Config{MinVersion: tls.VersionTLS10}
+	s := NewServer(http.NotFoundHandler(), given, slog.New(slog.DiscardHandler))
+	if s.TLSConfig.MinVersion != tls.VersionTLS12 || given.MinVersion != tls.VersionTLS10 {
+		t.Errorf("TLS from %x", s.TLSConfig.MinVersion)
+	}
+	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.IdleTimeout == 0 || s.MaxHeaderBytes != 16<<10 || s.HTTP2.MaxConcurrentStreams == 0 {
+		t.Errorf("a bound is missing: %+v", s)
+	}
+	if s.WriteTimeout <= api.MaxWait*time.Millisecond {
+		t.Errorf("a wait may take longer than %v", s.WriteTimeout)
+	}
+	if NewServer(http.NotFoundHandler(), nil, slog.New(slog.DiscardHandler)).TLSConfig != nil {
+		t.Error("TLS out of nothing")
+	}
+}
+
+// The deadline for reading a request must not cancel it while it is answered.
+func TestReadTimeoutDoesNotCutALongAnswer(t *testing.T) {
+	entered, cancelled := make(chan struct{}), make(chan error, 1)
+	s := &server{
+		Options: Options{Log: slog.New(slog.DiscardHandler), NewRequestID: func() string { return requestID }, Now: func() time.Time { return time.Unix(0, 0) }},
+		metrics: newMetrics(prometheus.NewRegistry()), ordinary: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
+	}
+	rt := &route{path: "/x", access: open, serve: func(_ *server, c *call) (answer, error) {
+		close(entered)
+		longer, stop := context.WithTimeout(c.Context(), 200*time.Millisecond)
+		defer stop()
+		<-longer.Done()
+		cancelled <- c.Context().Err()
+		return asJSON(api.Health{Status: "ok"})
+	}}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.run(w, r, rt) }))
+	server.Config.ReadTimeout = 50 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	answer, body, err := get(t, server)
+	<-entered
+	if ctxErr := <-cancelled; err != nil || ctxErr != nil || answer.StatusCode != 200 {
+		t.Errorf("the request was cut: %v %v %s", err, ctxErr, body)
+	}
+}
