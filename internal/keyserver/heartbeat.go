@@ -23,8 +23,16 @@ const (
 
 // Start writes that the server has started, and closes what a server that stopped before left under way.
 // It is called once, before the first request. With alone, no other server uses the database: then no
-// attempt can be under way.
+// attempt can be under way. It refuses a log key or a keystore that is not that of the database; a keystore
+// that is not to be had does not stop it.
 func (k *Keyserver) Start(ctx context.Context, alone bool) error {
+	unknown, err := k.fits(ctx)
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	if unknown != nil {
+		k.log.ErrorContext(ctx, "not ready: keys that cannot be used yet", slog.Any("error", unknown))
+	}
 	if _, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) {
 		return struct{}{}, tx.Append(audit.Event{Type: audit.ServerStarted, Server: tx.Server(), Software: k.software})
 	}); err != nil {

@@ -58,6 +58,7 @@ type Keyserver struct {
 		text string
 	}
 	signIns signIns
+	pairs   pairs
 	last    pulse // the last beat
 	behind  bool  // the clock went back, which was said, and is not right again
 }
@@ -88,7 +89,7 @@ func New(o Options) (*Keyserver, error) {
 	}
 	return &Keyserver{
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software,
-		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed,
+		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}},
 	}, nil
 }
 
@@ -113,7 +114,7 @@ func (k *Keyserver) Ready(ctx context.Context) []Check {
 		}
 		return nil, nil
 	})
-	return []Check{{"database", err}, {"clock", held}, {"keystores", k.keystores.Ready(ctx)}}
+	return []Check{{"database", err}, {"clock", held}, {"keystores", k.keystoresReady(ctx)}}
 }
 
 // Facts returns the world as it is now, for checking access tokens.

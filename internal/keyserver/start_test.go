@@ -1,0 +1,107 @@
+package keyserver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/testkit"
+)
+
+func TestAServerDoesNotStartWithAKeyPairThatIsNotTheConfiguredOne(t *testing.T) {
+	k := testkit.New(t)
+	other, err := k.Keystore.Generate(context.Background(), "fw-other", 9, law.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.ReconfigureKey("fw-dev", func(key *law.Key) {
+		key.PublicKey, key.Fingerprint = other.PublicKey, keystore.Fingerprint(other.PublicKey)
+	})
+	k.ReconfigureKey("fw-one", func(key *law.Key) { key.Handle = "fw-one.7" })
+	before := k.Count("", audit.ServerStarted)
+	err = k.Keyserver.Start(context.Background(), true)
+	for _, want := range []string{
+		"key fw-dev: its key pair fw-dev.1 in keystore software has the fingerprint", keystore.Fingerprint(other.PublicKey),
+		"key fw-one: keystore software does not have its key pair fw-one.7",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("started with %v, want to be told: %s", err, want)
+		}
+	}
+	if k.Count("", audit.ServerStarted) != before {
+		t.Error("a server that was refused has said that it started")
+	}
+
+	// A key that was revoked has no need of its key pair.
+	for _, id := range []law.KeyID{"fw-dev", "fw-one"} {
+		k.ReconfigureKey(id, func(key *law.Key) { key.State = law.KeyRevoked })
+	}
+	if err := k.Keyserver.Start(context.Background(), true); err != nil {
+		t.Errorf("starting without the key pairs of revoked keys: %v", err)
+	}
+}
+
+// outOfReach is a keystore that is not to be had.
+type outOfReach struct{ keystore.Keystore }
+
+func (outOfReach) PublicKey(context.Context, string) ([]byte, error) {
+	return nil, errors.New("the cable is out")
+}
+
+func TestAKeystoreThatIsNotToBeHadIsShownByReadinessAndDoesNotStopTheStart(t *testing.T) {
+	var log bytes.Buffer
+	k := testkit.NewWith(t, testkit.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	real := k.Keystore.Keystore
+	k.Keystore.Keystore = outOfReach{real}
+	k.Restart()
+	if !strings.Contains(log.String(), "the cable is out") {
+		t.Errorf("the log does not say why:\n%s", &log)
+	}
+	if err := readiness(k)["keystores"]; err == nil || !strings.Contains(err.Error(), "key fw-prod: keystore software: the cable is out") {
+		t.Errorf("readiness says: %v", err)
+	}
+	k.Keystore.Keystore = real
+	if err := readiness(k)["keystores"]; err != nil {
+		t.Errorf("the keystore is there again, and readiness says: %v", err)
+	}
+}
+
+func readiness(k *testkit.Kit) map[string]error {
+	all := map[string]error{}
+	for _, check := range k.Keyserver.Ready(context.Background()) {
+		all[check.Name] = check.Err
+	}
+	return all
+}
+
+func TestAServerDoesNotStartWithTheLogKeyOfAnother(t *testing.T) {
+	k := testkit.New(t)
+	signer, _, err := audit.GenerateKey(rand.Reader, "keyserver/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: k.Keystore, Limits: keystore.DefaultLimits()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := keyserver.New(keyserver.Options{DB: k.DB, Keystores: set, LogKey: signer, Log: slog.New(slog.DiscardHandler), Software: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(k.Events(""))
+	err = other.Start(context.Background(), true)
+	if err == nil || !strings.Contains(err.Error(), "the log key is that of keyserver/other and the database that of keyserver/test") {
+		t.Errorf("started with %v", err)
+	}
+	if len(k.Events("")) != before {
+		t.Error("the log of another server was written to")
+	}
+}
