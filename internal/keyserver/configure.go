@@ -14,7 +14,7 @@ import (
 )
 
 // Initialise makes the key pairs of the first configuration and stores it. It does so once: a database
-// that has a configuration is refused.
+// that has a configuration is refused. It can be done again if it was cut off before.
 func Initialise(ctx context.Context, db *store.DB, keystores *keystore.Set, first law.Configuration) error {
 	if _, err := law.NewFacts(first); err != nil {
 		return err
@@ -33,9 +33,15 @@ func Initialise(ctx context.Context, db *store.DB, keystores *keystore.Set, firs
 	return err
 }
 
+// makeKeyPair makes a key pair of the first version that the keystore does not have. One that it has, of an
+// attempt that was cut off or of another server, is left alone: nobody vouches for where it has been.
 func makeKeyPair(ctx context.Context, keystores *keystore.Set, key *law.Key) error {
 	key.Version = 1
 	pair, err := keystores.Generate(ctx, key.Keystore, key.ID, key.Version, key.Algorithm)
+	for errors.Is(err, keystore.ErrExists) {
+		key.Version++
+		pair, err = keystores.Generate(ctx, key.Keystore, key.ID, key.Version, key.Algorithm)
+	}
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,9 @@ type Keyserver struct {
 	pairs   pairs
 	last    pulse // the last beat
 	behind  bool  // the clock went back, which was said, and is not right again
+
+	stopping chan struct{} // closed by Stopping
+	stopOnce sync.Once
 }
 
 // New returns the server of a database that was initialised.
@@ -90,6 +93,7 @@ func New(o Options) (*Keyserver, error) {
 	return &Keyserver{
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software,
 		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}},
+		stopping: make(chan struct{}),
 	}, nil
 }
 

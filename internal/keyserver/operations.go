@@ -187,6 +187,9 @@ func storedAs(f OperationFilter) []law.State {
 	return append(open, f.State)
 }
 
+// Stopping says that the server is to stop: those who wait for a change are answered with what there is.
+func (k *Keyserver) Stopping() { k.stopOnce.Do(func() { close(k.stopping) }) }
+
 // WaitOperation returns the operation as soon as its revision is greater than the given one, or as it is
 // after the given time.
 func (k *Keyserver) WaitOperation(ctx context.Context, c Caller, id law.OperationID, revision int64, wait time.Duration) (Operation, error) {
@@ -205,6 +208,9 @@ func (k *Keyserver) WaitOperation(ctx context.Context, c Caller, id law.Operatio
 		case <-enough.Done():
 			stop()
 			return o, ctx.Err()
+		case <-k.stopping:
+			stop()
+			return o, nil
 		}
 	}
 }

@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -103,5 +106,65 @@ func TestAServerDoesNotStartWithTheLogKeyOfAnother(t *testing.T) {
 	}
 	if len(k.Events("")) != before {
 		t.Error("the log of another server was written to")
+	}
+}
+
+func TestWaitingForAChangeEndsWhenTheServerIsToStop(t *testing.T) {
+	k := testkit.New(t)
+	o := k.Create(testkit.Ask("fw-prod"))
+	answers := make(chan error)
+	go func() {
+		got, err := k.Keyserver.WaitOperation(context.Background(), k.Caller("olga"), o.ID, o.Revision, time.Hour)
+		if err == nil && got.Revision != o.Revision {
+			err = errors.New("it has changed")
+		}
+		answers <- err
+	}()
+	k.Keyserver.Stopping()
+	k.Keyserver.Stopping() // as often as one likes
+	if err := <-answers; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInitialisingThatWasCutOffCanBeDoneAgainAndLeavesForeignKeyPairsAlone(t *testing.T) {
+	k := testkit.New(t)
+	dir := t.TempDir()
+	db, err := store.Create(context.Background(), dir+"/keyserver.db", "keyserver/again", store.Options{Clock: k.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	keys, err := software.Create(dir+"/keys", []byte("a passphrase for tests"), software.Options{Iterations: software.MinIterations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := keys.Generate(context.Background(), "fw-dev", 1, law.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: keys, Limits: keystore.DefaultLimits()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	world := testkit.World(k.IdP)
+	cut, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := keyserver.Initialise(cut, db, set, world); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cut off, it says: %v", err)
+	}
+	if err := keyserver.Initialise(context.Background(), db, set, world); err != nil {
+		t.Fatal(err)
+	}
+	facts, err := store.View(context.Background(), db, func(r *store.Reader) (law.Facts, error) { return r.Facts(), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := facts.Key("fw-dev")
+	if key.Version != 2 || key.Fingerprint == keystore.Fingerprint(first.PublicKey) {
+		t.Errorf("key fw-dev has version %d, want a new key pair of version 2", key.Version)
+	}
+	if err := keyserver.Initialise(context.Background(), db, set, world); err == nil || !strings.Contains(err.Error(), "a configuration already") {
+		t.Errorf("done twice, it says: %v", err)
 	}
 }
