@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/verify"
 )
 
 func (p *program) auditVerifyCommand() *cobra.Command {
@@ -21,9 +22,10 @@ func (p *program) auditVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check an export of the audit log, without a server",
-		Long: "Check every entry of an export, its checkpoint, and that the log begins with that of every checkpoint\n" +
-			"remembered here (`ks help files`); then remember its checkpoint too. No server is asked. The log key is the\n" +
-			"one pinned for the server of the profile, or of --server, unless --log-key gives it.\n\n" +
+		Long: "Check every entry of an export and its checkpoint, that the log begins with that of every checkpoint\n" +
+			"remembered here (`ks help files`), and that all that it tells of was allowed: every signature under an\n" +
+			"approved operation, no use too many. Then remember its checkpoint too. No server is asked. The log key is\n" +
+			"the one pinned for the server of the profile, or of --server, unless --log-key gives it.\n\n" +
 			"What is found is named with the first entry that is bad, and the exit code is 6.",
 		Args: cobra.ExactArgs(1),
 	}
@@ -35,9 +37,12 @@ func (p *program) auditVerifyCommand() *cobra.Command {
 type auditOutput struct {
 	Origin     string               `json:"origin"`
 	Size       int64                `json:"size"`
-	Root       string               `json:"root"`       // base64, as in the checkpoint
-	First      int64                `json:"first"`      // time of the first entry, ms since 1970 UTC
-	Last       int64                `json:"last"`       // time of the last entry
+	Root       string               `json:"root"`  // base64, as in the checkpoint
+	First      int64                `json:"first"` // time of the first entry, ms since 1970 UTC
+	Last       int64                `json:"last"`  // time of the last entry
+	Operations int                  `json:"operations"`
+	SignOrders int                  `json:"signorders"`
+	Signatures int                  `json:"signatures"`
 	Remembered int                  `json:"remembered"` // checkpoints that the log was compared with
 	Counts     map[audit.Type]int64 `json:"counts"`
 }
@@ -66,7 +71,7 @@ func (p *program) auditVerify(name, logKey string) error {
 	}
 	out := auditOutput{
 		Origin: report.Checkpoint.Origin, Size: report.Checkpoint.Size, Root: report.Checkpoint.Root.String(),
-		First: report.First, Last: report.Last, Remembered: len(m.Checkpoints), Counts: report.Counts,
+		First: report.First, Last: report.Last, Operations: report.Operations, SignOrders: report.SignOrders, Signatures: report.Signatures, Remembered: len(m.Checkpoints), Counts: report.Counts,
 	}
 	if p.global.json {
 		return p.printJSON(out)
@@ -93,22 +98,26 @@ func (p *program) pinnedLogKey() (string, error) {
 }
 
 // checkExport checks an export against what is remembered of its log, and returns its signed checkpoint too.
-func (p *program) checkExport(name string, v audit.Verifier, against []audit.Checkpoint) (audit.Report, string, error) {
+func (p *program) checkExport(name string, v audit.Verifier, against []audit.Checkpoint) (verify.Report, string, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return audit.Report{}, "", err
+		return verify.Report{}, "", err
 	}
 	defer f.Close()
-	options := audit.ExportOptions{Remembered: against}
+	options := verify.Options{Remembered: against}
 	if bar := p.progress(-1, "checking entries"); bar != nil {
 		defer bar.Close()
 		options.Progress = func(entries int64) { _ = bar.Set64(entries) } // a bar that cannot be drawn is no harm
 	}
 	end := tail{[]byte("\n")} // before an empty log there is no line to end
-	report, err := audit.VerifyExport(io.TeeReader(f, &end), v, options)
+	report, err := verify.Export(io.TeeReader(f, &end), v, options)
 	if bad := (*audit.Tampered)(nil); errors.As(err, &bad) {
 		return report, "", tampered(err, "if this is an old export, make a new one and check that; else tell your security people, and keep the export and the files that `ks help files` names: they are evidence",
 			"%s is not the audit log %s as it was: %v", name, v.Name(), bad)
+	}
+	if violation := (*verify.Violation)(nil); errors.As(err, &violation) {
+		return report, "", tampered(err, "tell your security people, and keep the export: it is evidence of what the server did",
+			"%s is the audit log %s, but it tells of what may not be: %v", name, v.Name(), violation)
 	}
 	return report, end.checkpoint(), err
 }
@@ -151,7 +160,7 @@ func (p *program) rememberExport(signed string, v audit.Verifier, logKey string,
 
 func describeAudit(out auditOutput) *lines {
 	var l lines
-	l.field("verified", "every entry is in its place, and the checkpoint covers them all")
+	l.field("verified", "every entry is in its place, the checkpoint covers them all, and all was allowed")
 	l.field("log", out.Origin)
 	l.field("entries", strconv.FormatInt(out.Size, 10))
 	l.field("root", out.Root)
@@ -159,6 +168,8 @@ func describeAudit(out auditOutput) *lines {
 		l.field("first", date(out.First))
 		l.field("last", date(out.Last))
 	}
+	l.field("operations", strconv.Itoa(out.Operations))
+	l.field("signatures", fmt.Sprintf("%d, of %d sign orders", out.Signatures, out.SignOrders))
 	switch out.Remembered {
 	case 0:
 		l.field("compared", "with nothing: no checkpoint of this log was remembered here before")

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/keyserver/api"
+	"example.org/keyserver/internal/law"
 )
 
 // createFlags are those of `ks operation create`.
@@ -137,14 +138,14 @@ func (p *program) artifacts(ctx context.Context, s session, files []string, rest
 	if len(files) == 0 {
 		return nil, nil
 	}
-	var hashes []string
+	var hashes []law.Hash
 	for _, r := range restrictions {
 		k, err := s.Key(ctx, r.KeyID)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(hashes, k.Hash) {
-			hashes = append(hashes, k.Hash)
+		if h := law.Hash(k.Hash); !slices.Contains(hashes, h) {
+			hashes = append(hashes, h)
 		}
 	}
 	var all []api.Artifact
@@ -154,7 +155,7 @@ func (p *program) artifacts(ctx context.Context, s session, files []string, rest
 			return nil, err
 		}
 		for i, h := range hashes {
-			all = append(all, api.Artifact{Name: filepath.Base(file), Size: size, Hash: h, Digest: fmt.Sprintf("%x", digests[i])})
+			all = append(all, api.Artifact{Name: filepath.Base(file), Size: size, Hash: string(h), Digest: fmt.Sprintf("%x", digests[i])})
 		}
 	}
 	return all, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -53,7 +54,7 @@ func (p *program) approve(ctx context.Context, id, digest string) error {
 	if digest == "" {
 		fmt.Fprint(p.stderr, p.describe(o, width(p.stderr)))
 		if !p.ask("\nApprove the operation with the digest " + shortDigest(o.Digest) + "? [y/N] ") {
-			return refused("", "not approved")
+			return errors.New("not approved")
 		}
 		digest = o.Digest
 	}

@@ -4,22 +4,21 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
-)
 
-// maxData is how much data a sign order takes, in bytes.
-const maxData = 32 << 10
+	"example.org/keyserver/internal/law"
+)
 
 // hashFile returns the size of a file and its digest under each of the hashes. On a terminal it shows how
 // far it is.
-func (p *program) hashFile(ctx context.Context, name string, hashes ...string) (size int64, digests [][]byte, err error) {
+func (p *program) hashFile(ctx context.Context, name string, hashes ...law.Hash) (size int64, digests [][]byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return 0, nil, fmt.Errorf("hashing: %w", err)
@@ -35,12 +34,11 @@ func (p *program) hashFile(ctx context.Context, name string, hashes ...string) (
 	var states []hash.Hash
 	var writers []io.Writer
 	for _, h := range hashes {
-		state := hashOf(h)
-		if state == 0 {
-			return 0, nil, usage("", "hash %q is unknown; it is one of SHA-256, SHA-384 and SHA-512", h)
+		if h.Size() == 0 {
+			return 0, nil, usage("", "hash %q is unknown; it is one of %v", string(h), law.Hashes())
 		}
-		states = append(states, state.New())
-		writers = append(writers, states[len(states)-1])
+		state := h.Crypto().New()
+		states, writers = append(states, state), append(writers, state)
 	}
 	if bar := p.progress(info.Size(), "hashing "+filepath.Base(name)); bar != nil {
 		defer bar.Close()
@@ -79,6 +77,7 @@ func (p *program) progress(size int64, what string) *progressbar.ProgressBar {
 		progressbar.OptionSetDescription(cell(what, 40)),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionSetWidth(20),
+		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
 	)
 }
@@ -90,43 +89,39 @@ func readData(name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading data: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxData+1))
+	data, err := io.ReadAll(io.LimitReader(f, law.MaxMessage+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading data: %w", err)
 	}
-	if len(data) == 0 || len(data) > maxData {
-		return nil, refused("sign a file with the file's digest in it, or use another key", "Ed25519 keys sign the data itself, from 1 to %d bytes; %s has more or none", maxData, name)
+	if len(data) == 0 || len(data) > law.MaxMessage {
+		return nil, refused("sign a file with the file's digest in it, or use another key", "Ed25519 keys sign the data itself, from 1 to %d bytes; %s has more or none", law.MaxMessage, name)
 	}
 	return data, nil
 }
 
 // readInput makes of a file what a key with this hash and scheme signs.
-func (p *program) readInput(ctx context.Context, file, hash, scheme string) (input, error) {
-	in := input{hash: hash, scheme: scheme}
-	if scheme != edDSA {
+func (p *program) readInput(ctx context.Context, file string, hash law.Hash, scheme law.Scheme) (law.Input, error) {
+	in := law.Input{Hash: hash, Scheme: scheme}
+	if scheme != law.EdDSA {
 		_, digests, err := p.hashFile(ctx, file, hash)
 		if err == nil {
-			in.digest = digests[0]
+			in.Digest = digests[0]
 		}
 		return in, err
 	}
+	if hash != law.SHA512 {
+		return in, usage("", "%s hashes with %s (RFC 8032), not %q", law.EdDSA, law.SHA512, string(hash))
+	}
 	data, err := readData(file)
-	if err != nil {
-		return in, err
+	if err == nil {
+		in.Message, in.Digest = data, hash.Sum(data)
 	}
-	state := hashOf(hash)
-	if state == 0 {
-		return in, errors.New("an Ed25519 key without a hash; it must be SHA-512 (RFC 8032)")
-	}
-	h := state.New()
-	h.Write(data)
-	in.data, in.digest = data, h.Sum(nil)
-	return in, nil
+	return in, err
 }
 
 // defaultIdempotencyKey names an input: whoever asks again for a signature over the same input with the
 // same key under the same operation gets the same sign order, which takes no second use.
-func defaultIdempotencyKey(in input) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "ks sign 1\n%s\n%s\n%x\n", in.hash, in.scheme, in.digest))
+func defaultIdempotencyKey(in law.Input) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "ks sign 1\n%s\n%s\n%x\n", in.Hash, in.Scheme, in.Digest))
 	return "ks-" + hex.EncodeToString(sum[:])
 }

@@ -31,11 +31,12 @@ type issuer struct {
 
 // findIssuer asks an issuer where its endpoints are (OpenID Connect Discovery section 4).
 func findIssuer(ctx context.Context, f profile) (*issuer, error) {
-	transport, err := trust(f.CAFile)
-	if err != nil {
+	i := &issuer{}
+	var err error
+	if i.client, err = trust(f.CAFile); err != nil {
 		return nil, err
 	}
-	i := &issuer{client: &http.Client{Timeout: issuerTimeout, Transport: guard{transport}}}
+	i.client.Transport, i.client.Timeout = guard{i.client.Transport}, issuerTimeout
 	provider, err := oidc.NewProvider(i.context(ctx), f.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("asking issuer %s for its endpoints: %w", f.Issuer, err)
@@ -126,11 +127,11 @@ func oauthFailure(doing string, err error) error {
 	return &failure{code: exitSignIn, what: doing + ": " + why, hint: "run `ks login` again", cause: err}
 }
 
-// trust returns a transport that trusts the authorities in a PEM file, the system's if no file is named.
-func trust(caFile string) (*http.Transport, error) {
+// trust returns an HTTP client that trusts the authorities in a PEM file, the system's if no file is named.
+func trust(caFile string) (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if caFile == "" {
-		return transport, nil
+		return &http.Client{Transport: transport}, nil
 	}
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
@@ -141,7 +142,7 @@ func trust(caFile string) (*http.Transport, error) {
 		return nil, usage("", "there is no PEM certificate in %s", caFile)
 	}
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities}
-	return transport, nil
+	return &http.Client{Transport: transport}, nil
 }
 
 // guard sends nothing over a connection that others could read, also after a redirect or when discovery

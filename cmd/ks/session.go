@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"golang.org/x/oauth2"
 
@@ -60,11 +59,11 @@ func (p *program) serverOf(f profile) (string, error) {
 }
 
 func dial(server, caFile string, tokens client.TokenSource) (session, error) {
-	transport, err := trust(caFile)
+	connections, err := trust(caFile)
 	if err != nil {
 		return session{}, err
 	}
-	c, err := client.New(server, tokens, client.Options{HTTP: &http.Client{Transport: transport}, UserAgent: "ks"})
+	c, err := client.New(server, tokens, client.Options{HTTP: connections, UserAgent: "ks"})
 	return session{Client: c, server: server}, err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/keyserver/api"
+	"example.org/keyserver/internal/law"
 )
 
 // signFlags are those of `ks sign`.
@@ -67,7 +69,7 @@ func (p *program) signCommand() *cobra.Command {
 type signing struct {
 	file   string
 	output string
-	input  input
+	input  law.Input
 }
 
 // signed is what --json prints of one file.
@@ -100,7 +102,7 @@ func (p *program) sign(ctx context.Context, files []string, flags signFlags) err
 	}
 	for i := range work { // before anything takes a use, everything that can fail here has failed
 		w := &work[i]
-		if w.input, err = p.readInput(ctx, w.file, k.Hash, scheme); err != nil {
+		if w.input, err = p.readInput(ctx, w.file, law.Hash(k.Hash), law.Scheme(scheme)); err != nil {
 			return err
 		}
 		if err := w.checkOutput(public, format, flags.force); err != nil {
@@ -117,12 +119,12 @@ func (p *program) sign(ctx context.Context, files []string, flags signFlags) err
 	for _, w := range work {
 		order, err := p.signOne(ctx, s, w, public, format, flags)
 		if err != nil {
-			return errors.Join(p.printSigned(all), err)
+			return cmp.Or(p.printSigned(all), err)
 		}
 		all = append(all, signed{w.file, w.output, order})
-		alarm = errors.Join(alarm, p.keep(ctx, s, order))
+		alarm = cmp.Or(alarm, p.keep(ctx, s, order))
 	}
-	return errors.Join(p.printSigned(all), alarm)
+	return cmp.Or(p.printSigned(all), alarm)
 }
 
 // outputs says where each signature goes.
@@ -205,11 +207,11 @@ func (p *program) waitToSign(ctx context.Context, s session, flags signFlags) er
 
 // signOne has one input signed, verifies the signature and writes it.
 func (p *program) signOne(ctx context.Context, s session, w signing, public publicKey, format api.Format, flags signFlags) (api.SignOrder, error) {
-	ask := api.NewSignOrder{KeyID: flags.key, Hash: w.input.hash, Scheme: w.input.scheme, Format: format}
-	if w.input.scheme == edDSA {
-		ask.Data = w.input.data
+	ask := api.NewSignOrder{KeyID: flags.key, Hash: string(w.input.Hash), Scheme: string(w.input.Scheme), Format: format}
+	if w.input.Scheme == law.EdDSA {
+		ask.Data = w.input.Message
 	} else {
-		ask.Digest, ask.Encoding = hex.EncodeToString(w.input.digest), api.Hex
+		ask.Digest, ask.Encoding = hex.EncodeToString(w.input.Digest), api.Hex
 	}
 	idempotencyKey := flags.idempotencyKey
 	if idempotencyKey == "" {
@@ -239,6 +241,9 @@ func (p *program) keep(ctx context.Context, s session, order api.SignOrder) erro
 }
 
 func (p *program) printSigned(all []signed) error {
+	if len(all) == 0 {
+		return nil
+	}
 	if p.global.json {
 		return p.printJSON(struct {
 			Signed []signed `json:"signed"`

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/keyserver/api"
+	"example.org/keyserver/internal/law"
 )
 
 // verifyFlags are those of `ks verify`.
@@ -70,7 +71,7 @@ func (p *program) verify(ctx context.Context, file string, flags verifyFlags) er
 	if err != nil {
 		return fmt.Errorf("reading the signature: %w", err)
 	}
-	in, err := p.readInput(ctx, file, flags.hash, flags.scheme)
+	in, err := p.readInput(ctx, file, law.Hash(flags.hash), law.Scheme(flags.scheme))
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (p *program) verify(ctx context.Context, file string, flags verifyFlags) er
 	if keyFile == "" {
 		keyFile = flags.key + ".pem"
 	}
-	out := verified{file, flags.signature, public.fingerprint, in.hash, in.scheme, format, public.openssl(in, format, keyFile, flags.signature, file)}
+	out := verified{file, flags.signature, public.fingerprint, flags.hash, flags.scheme, format, public.openssl(in, format, keyFile, flags.signature, file)}
 	if p.global.json {
 		return p.printJSON(out)
 	}
@@ -123,12 +124,9 @@ func (p *program) verifyingKey(ctx context.Context, flags *verifyFlags) (publicK
 		if public, err = parsePublicKey(text); err != nil {
 			return public, fmt.Errorf("reading %s: %w", flags.publicKey, err)
 		}
-		k = api.Key{KeyID: flags.publicKey, Hash: sha256Name, Schemes: public.schemes()[:min(1, len(public.schemes()))]}
-		if public.schemes() == nil {
-			return public, refused("", "%s has a public key of a kind that no keyserver has", flags.publicKey)
-		}
-		if k.Schemes[0] == edDSA {
-			k.Hash = sha512Name
+		k = api.Key{KeyID: flags.publicKey, Hash: string(law.SHA256), Schemes: []string{string(public.algorithm.Schemes()[0])}}
+		if public.algorithm == law.Ed25519 {
+			k.Hash = string(law.SHA512)
 		}
 	}
 	if flags.hash == "" {

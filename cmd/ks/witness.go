@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"example.org/keyserver/api"
 	"example.org/keyserver/internal/audit"
@@ -71,7 +70,7 @@ func (p *program) prove(ctx context.Context, s session, older, newer audit.Check
 	var hashes []audit.Hash
 	if older.Size > 0 {
 		proof, err := s.ConsistencyProof(ctx, older.Size, newer.Size)
-		if problem := (*api.Problem)(nil); errors.As(err, &problem) && (problem.Status == http.StatusUnprocessableEntity || problem.Status == http.StatusBadRequest) {
+		if problem := (*api.Problem)(nil); errors.As(err, &problem) && problem.Kind() == api.Malformed {
 			return p.rewritten(s.server, newer, err, "the audit log of %s no longer has the %d entries that it had: it was truncated, or set back to an earlier state", s.server, newer.Size)
 		}
 		if err != nil {
