@@ -88,7 +88,8 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// Create makes the database of a new keyserver and names the server. It refuses one that is initialised.
+// Create makes the database of a new keyserver and names the server. It refuses one that is initialised, but
+// not one whose audit log is empty: it was left by an attempt that was cut off.
 func Create(ctx context.Context, path, server string, o Options) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("creating database %s: %w", path, err)
@@ -104,7 +105,9 @@ func Create(ctx context.Context, path, server string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	done, err := db.pool.ExecContext(ctx, `INSERT INTO head (id, server, size, mark, configuration) VALUES (1, $1, 0, $2, 0) ON CONFLICT DO NOTHING`,
+	done, err := db.pool.ExecContext(ctx, `INSERT INTO head (id, server, size, mark, configuration) VALUES (1, $1, 0, $2, 0)
+		ON CONFLICT (id) DO UPDATE SET server = excluded.server, mark = excluded.mark
+		WHERE head.size = 0 AND NOT EXISTS (SELECT 1 FROM audit_events)`,
 		server, millis(o.Clock()))
 	if err == nil {
 		if n, _ := done.RowsAffected(); n == 0 {
