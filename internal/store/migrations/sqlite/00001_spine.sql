@@ -57,6 +57,7 @@ CREATE TABLE operations (
 );
 CREATE INDEX operations_state   ON operations (state, id);
 CREATE INDEX operations_orderer ON operations (orderer, id);
+CREATE INDEX operations_pending ON operations (orderer, expires) WHERE state = 'pending';
 CREATE INDEX operations_due     ON operations (expires) WHERE state IN ('pending', 'approved');
 
 CREATE TABLE operation_keys (
