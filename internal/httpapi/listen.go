@@ -15,6 +15,7 @@ func NewServer(h http.Handler, t *tls.Config, log *slog.Logger) *http.Server {
 	if t != nil {
 		t = t.Clone()
 		t.MinVersion = max(t.MinVersion, tls.VersionTLS12)
+		t.NextProtos = []string{"h2", "http/1.1"} // also where Serve is given a TLS listener
 	}
 	return &http.Server{
 		Handler:           h,

@@ -245,3 +245,45 @@ func TestReadTimeoutDoesNotCutALongAnswer(t *testing.T) {
 		t.Errorf("the request was cut: %v %v %s", err, ctxErr, body)
 	}
 }
+
+func TestBodiesOfUnstatedLengthAreTakenOverHTTP2(t *testing.T) {
+	s, err := New(Options{
+		Log: slog.New(slog.DiscardHandler), NewRequestID: func() string { return requestID }, Now: func() time.Time { return time.Unix(0, 0) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt := &route{method: "POST", path: api.PathOperations, access: open, serve: func(_ *server, c *call) (answer, error) {
+		return asText(api.MediaText, c.Proto+" "+string(c.body))
+	}}
+	item := s.(*server).doc.Paths.Value(rt.path)
+	rt.bind(item, item.Post)
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.(*server).run(w, r, rt) })
+	server := httptest.NewUnstartedServer(h)
+	server.Config = NewServer(h, &tls.Config{}, slog.New(slog.DiscardHandler))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+
+	body := `{"new-keyusagerestrictions":[{"keyid":"k","maxusagecount":1}],"description":"d","context":"c","validms":1}`
+	for name, test := range map[string]struct {
+		body string
+		want int
+	}{"good": {body, 200}, "too long": {body + strings.Repeat(" ", api.MaxBody), 400}, "bad": {body + "}", 400}} {
+		r, err := http.NewRequest("POST", server.URL, io.MultiReader(strings.NewReader(test.body))) // of unknown length
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", api.MediaJSON)
+		r.Header.Set(api.HeaderIdempotencyKey, "k")
+		answer, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		got, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != test.want || answer.Proto != "HTTP/2.0" || answer.Header.Get("Strict-Transport-Security") == "" {
+			t.Errorf("%s: got %d %s %v: %s", name, answer.StatusCode, answer.Proto, err, got)
+		}
+	}
+}
