@@ -29,9 +29,18 @@ type order struct {
 	seen           bool   // in the database
 }
 
+// usable is the operation that a key is to be used under now (rules 8 to 10, I3).
+func (f *Fold) usable(e *audit.Event) (*operation, error) {
+	o, err := f.acted(e)
+	if err == nil && o.state != law.Approved {
+		err = breaks("rule 10, I3", "operation %s is %s, not approved", o.id, o.state)
+	}
+	return o, err
+}
+
 // accepted checks a new sign order and its first attempt.
 func (f *Fold) accepted(e *audit.Event) error {
-	o, err := f.acted(e)
+	o, err := f.usable(e)
 	if err != nil {
 		return err
 	}
@@ -64,7 +73,7 @@ func (f *Fold) accepted(e *audit.Event) error {
 
 // attempted checks a further attempt (rule 12).
 func (f *Fold) attempted(e *audit.Event) error {
-	if _, err := f.acted(e); err != nil {
+	if _, err := f.usable(e); err != nil {
 		return err
 	}
 	r := f.orders[e.Order]
@@ -81,7 +90,7 @@ func (f *Fold) attempted(e *audit.Event) error {
 	return f.attempt(r, e)
 }
 
-// attempt checks that one attempt may be made now (rules 8 to 10, I2, I3, I9), and is the next one.
+// attempt checks that an attempt may be made under the operation, which is usable, and is the next one.
 func (f *Fold) attempt(r *order, e *audit.Event) error {
 	if err := r.same(e); err != nil {
 		return err
@@ -89,8 +98,6 @@ func (f *Fold) attempt(r *order, e *audit.Event) error {
 	o, key := r.operation, f.world.keys[r.key]
 	input, err := hex.DecodeString(r.input)
 	switch {
-	case o.state != law.Approved:
-		return breaks("rule 10, I3", "operation %s is %s, not approved", o.id, o.state)
 	case !o.party(r.requester):
 		return breaks("rule 10, I3", "%s is neither orderer nor client of operation %s", r.requester, o.id)
 	case !f.world.orderers[r.key].has(r.requester):

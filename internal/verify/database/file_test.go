@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +21,7 @@ import (
 // told is a database in which everything happened, as a file that can be copied.
 type told struct {
 	world  *verifytest.World
-	files  map[string][]byte // by the ending of their name: the database, and what SQLite left beside it
+	file   []byte
 	events []audit.Event
 	newest audit.Checkpoint
 }
@@ -32,22 +31,26 @@ func tell(t *testing.T) *told {
 	w := verifytest.New(t)
 	w.Story()
 	s := &told{world: w, events: w.Events(), newest: audit.Checkpoint{Origin: verifytest.ServerID, Size: w.DB.Head().Size(), Root: w.DB.Head().Root()}}
-	w.Close()
-	s.files = filesOf(t, w.Path)
+	s.file = fileOf(t, w)
 	return s
 }
 
-func filesOf(t *testing.T, path string) map[string][]byte {
+// fileOf closes the database and returns it as one file.
+func fileOf(t *testing.T, w *verifytest.World) []byte {
 	t.Helper()
-	files := map[string][]byte{}
-	for _, suffix := range []string{"", "-wal"} {
-		data, err := os.ReadFile(path + suffix)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		files[suffix] = data
+	w.Close()
+	db, err := sql.Open("sqlite", w.Path)
+	if err == nil {
+		_, err = db.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
 	}
-	return files
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(w.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // intruder has a copy of the database and does to it what SQL can.
@@ -61,9 +64,7 @@ type intruder struct {
 func (s *told) intrude(t *testing.T) *intruder {
 	t.Helper()
 	i := &intruder{T: t, of: s, path: filepath.Join(t.TempDir(), "copy.db")}
-	for suffix, data := range s.files {
-		i.must(os.WriteFile(i.path+suffix, data, 0o600))
-	}
+	i.must(os.WriteFile(i.path, s.file, 0o600))
 	var err error
 	i.db, err = sql.Open("sqlite", i.path+"?_pragma=foreign_keys(0)&_pragma=ignore_check_constraints(1)&_pragma=synchronous(0)")
 	i.must(err)

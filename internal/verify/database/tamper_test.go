@@ -83,7 +83,7 @@ func TestAnyValueChangedInAnyColumnIsFound(t *testing.T) {
 	for _, c := range columns {
 		t.Run(c.table+"."+c.column, func(t *testing.T) {
 			rows := s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, c.table))
-			for _, row := range slices.Compact([]string{rows[0], rows[len(rows)/2], rows[len(rows)-1]}) {
+			for _, row := range slices.Compact([]string{rows[0], rows[len(rows)-1]}) {
 				for _, change := range c.changes() {
 					i := s.intrude(t)
 					if err := i.try(fmt.Sprintf(`UPDATE %s SET %s = %s WHERE rowid = ?`, c.table, c.column, change), row); err != nil {
@@ -134,7 +134,11 @@ func TestAnyRowDeletedIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders"} {
 		t.Run(table, func(t *testing.T) {
-			for _, row := range s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, table)) {
+			rows := s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, table))
+			for n, row := range rows {
+				if strings.HasPrefix(table, "audit") && n%10 != 0 && n < len(rows)-2 {
+					continue // some will do; what is said of each is tested elsewhere
+				}
 				i := s.intrude(t)
 				i.do(fmt.Sprintf(`DELETE FROM %s WHERE rowid = ?`, table), row)
 				wantFound(t, i.verify(), "row "+row)
