@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -35,11 +36,11 @@ type job struct {
 
 // Update runs fn in a write transaction and returns its result once that is durable. A *law.Refusal that fn
 // returns is stored with what fn wrote, since a refusal is an event; any other error rolls back what fn
-// wrote. fn has no effects outside the transaction. It runs concurrently with nothing, and may be run
-// together with others in one commit.
+// wrote, and so does a failed write, even if fn does not return its error. fn has no effects outside the
+// transaction. It runs concurrently with nothing, and may be run together with others in one commit.
 //
 // An error that is not fn's own is *Unavailable, ErrBusy, or the context's error if the caller went away
-// before fn was begun: then nothing was changed.
+// before fn was begun: then nothing was changed, but see [Unavailable].
 func Update[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error)) (T, error) {
 	return update(ctx, db, db.rest, fn)
 }
@@ -52,6 +53,9 @@ func UpdateFirst[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error)) (T
 
 func update[T any](ctx context.Context, db *DB, queue chan *job, fn func(*Tx) (T, error)) (T, error) {
 	var out, none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
 	j := &job{done: make(chan struct{})}
 	j.fn = func(tx *Tx) (err error) {
 		out, err = fn(tx)
@@ -87,55 +91,61 @@ func kept(err error) bool {
 	return err == nil || errors.As(err, &refusal)
 }
 
+// Waiting is how many closures wait to be run, for metrics.
+func (db *DB) Waiting() int { return len(db.first) + len(db.rest) }
+
 func (db *DB) start() {
-	db.stopped.Add(1)
-	go func() {
-		defer db.stopped.Done()
+	db.stopped.Go(func() {
 		for {
-			batch, ok := db.collect()
-			if len(batch) > 0 {
-				db.run(batch)
-			}
-			if !ok {
+			batch := db.collect()
+			if len(batch) == 0 {
 				return
 			}
+			db.run(batch)
 		}
-	}()
+	})
 }
 
-// collect waits for a closure and takes along what else is there. It is false once the database is closed:
-// who waits then gives up by himself.
-func (db *DB) collect() ([]*job, bool) {
+// collect waits for a closure and takes along what else is there. It returns none once the database is
+// closed: who waits then gives up by himself.
+func (db *DB) collect() []*job {
 	var batch []*job
-	take := func(j *job) {
+	for len(batch) < batchLength {
+		j := db.next(len(batch) == 0)
+		if j == nil {
+			break
+		}
 		if j.taken.CompareAndSwap(false, true) {
 			batch = append(batch, j)
 		}
 	}
+	return batch
+}
+
+// next is the next closure that waits, nil if there is none. It may wait for one until the database is
+// closed.
+func (db *DB) next(wait bool) *job {
 	select {
 	case j := <-db.first:
-		take(j)
-	case j := <-db.rest:
-		take(j)
-	case <-db.stop:
-		return nil, false
+		return j
+	default:
 	}
-	for len(batch) < batchLength {
+	if wait {
 		select {
 		case j := <-db.first:
-			take(j)
-			continue
-		default:
-		}
-		select {
+			return j
 		case j := <-db.rest:
-			take(j)
-			continue
-		default:
+			return j
+		case <-db.stop:
+			return nil
 		}
-		break
 	}
-	return batch, true
+	select {
+	case j := <-db.rest:
+		return j
+	default:
+		return nil
+	}
 }
 
 func (j *job) finish(err error) {
@@ -145,11 +155,18 @@ func (j *job) finish(err error) {
 
 // run makes one commit of a batch. The batch has a context of its own: a caller who goes away does not
 // take the others along.
-func (db *DB) run(batch []*job) {
+func (db *DB) run(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
-	b, errs, err := db.attempt(ctx, batch)
-	for i, j := range batch {
+	b := &batch{db: db, id: uuid.NewString(), tree: db.Head()}
+	errs, err := b.attempt(ctx, jobs)
+	if err != nil && b.committing {
+		err = b.lookUp(err)
+	}
+	if err == nil {
+		db.durable.Store(&b.tree)
+	}
+	for i, j := range jobs {
 		if err != nil {
 			j.finish(&Unavailable{err})
 		} else {
@@ -163,66 +180,81 @@ func (db *DB) run(batch []*job) {
 
 // batch is a write transaction under way. Its head is what the head will be.
 type batch struct {
-	db     *DB
-	id     string
-	q      querier
-	before head
-	head   head
-	tree   audit.Tree
-	saved  []law.OperationID
-	fatal  error // the database failed: nothing of the batch can be stored
+	db         *DB
+	id         string
+	q          querier
+	before     head
+	head       head
+	tree       audit.Tree
+	saved      []law.OperationID
+	committing bool  // the commit may have happened
+	fatal      error // the database failed: nothing of the batch can be stored
 }
 
-func (db *DB) attempt(ctx context.Context, jobs []*job) (*batch, []error, error) {
-	c, err := db.writer.take(ctx)
+// attempt runs the closures and makes what they wrote durable. It returns the error of each; they count only
+// if the commit happened.
+func (b *batch) attempt(ctx context.Context, jobs []*job) ([]error, error) {
+	c, err := b.db.writer.take(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	defer db.writer.giveBack(c)
-	b := &batch{db: db, id: uuid.NewString(), q: querier{ctx, c}, tree: db.Head()}
+	defer b.db.writer.giveBack(c)
+	b.q = querier{ctx, c}
 	if err := b.begin(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	errs := make([]error, len(jobs))
 	for i, j := range jobs {
 		if errs[i] = b.runOne(j); b.fatal != nil {
-			return nil, nil, b.fatal
+			return nil, b.fatal
 		}
 	}
 	if b.head == b.before {
-		return b, errs, nil
+		return errs, nil
 	}
 	if err := b.q.exec(`UPDATE head SET size = $1, mark = $2, configuration = $3 WHERE id = 1`,
 		b.head.size, b.head.mark, b.head.configuration); err != nil {
-		return nil, nil, fmt.Errorf("storing head: %w", err)
+		return nil, fmt.Errorf("storing head: %w", err)
 	}
-	if err := db.commit(b.q.commit); err != nil && !db.committed(b) {
-		return nil, nil, fmt.Errorf("committing: %w", err)
+	b.committing = true
+	if err := b.db.commit(b.q.commit); err != nil {
+		return errs, fmt.Errorf("committing: %w", err)
 	}
-	db.durable.Store(&b.tree)
-	return b, errs, nil
+	return errs, nil
 }
 
-// committed looks up whether a commit happened whose answer was an error: it is never run again blindly.
-func (db *DB) committed(b *batch) bool {
-	if b.head.size == b.before.size {
-		return false // only the mark moved
-	}
+// lookUp finds out whether a commit happened whose answer was the error given: it is never run again
+// blindly. It holds the write lock, so that the commit is not still under way.
+func (b *batch) lookUp(answer error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
-	c, err := db.readers.take(ctx)
+	c, err := b.db.writer.take(ctx)
 	if err != nil {
-		return false
+		return errors.Join(answer, fmt.Errorf("looking up whether it happened: %w", err))
 	}
-	defer db.readers.giveBack(c)
-	var n int
-	err = querier{ctx, c}.row(`SELECT count(*) FROM audit_events WHERE batch = $1`, []any{b.id}, &n)
-	return err == nil && n > 0
+	defer b.db.writer.giveBack(c)
+	now := &batch{db: b.db, q: querier{ctx, c}, tree: b.tree}
+	var entries int
+	if err = now.begin(); err == nil {
+		err = now.q.row(`SELECT count(*) FROM audit_events WHERE batch = $1`, []any{b.id}, &entries)
+	}
+	switch {
+	case err != nil:
+		return errors.Join(answer, fmt.Errorf("looking up whether it happened: %w", err))
+	case entries > 0:
+		return nil
+	case b.head.size == b.before.size && now.head.mark >= b.head.mark: // it had no entries, only the mark
+		return nil
+	}
+	return answer
 }
 
 // begin takes the write lock and reads the head.
 func (b *batch) begin() error {
-	err := b.q.begin(b.db.dialect.begin)
+	err := b.db.present()
+	if err == nil {
+		err = b.q.begin(b.db.dialect.begin)
+	}
 	if err == nil {
 		b.before, err = readHead(b.q, b.db.dialect.lockHead)
 	}
@@ -252,6 +284,9 @@ func (b *batch) runOne(j *job) (err error) {
 	}
 	b.q.c.failed = nil
 	err = tx.call(j.fn)
+	if tx.failed != nil && kept(err) {
+		err = tx.failed
+	}
 	if failed := b.q.c.failed; failed != nil {
 		if b.db.dialect.fatal(failed) {
 			b.fatal = failed
@@ -277,7 +312,7 @@ func (b *batch) runOne(j *job) (err error) {
 func (tx *Tx) call(fn func(*Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in an update: %v", p)
+			err = fmt.Errorf("panic in an update: %v\n%s", p, debug.Stack())
 		}
 	}()
 	return fn(tx)

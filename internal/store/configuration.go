@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json/jsontext"
 	"errors"
+	"fmt"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
@@ -19,12 +20,34 @@ func readConfiguration(q querier) (law.Configuration, error) {
 		c.Value = jsontext.Value(body)
 		return c.AddTo(&all)
 	})
-	return all, err
+	if err != nil {
+		return law.Configuration{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return all, nil
+}
+
+func readFacts(q querier) (law.Facts, error) {
+	c, err := readConfiguration(q)
+	if err != nil {
+		return law.Facts{}, err
+	}
+	facts, err := law.NewFacts(c)
+	if err != nil {
+		return law.Facts{}, fmt.Errorf("the configuration as stored: %w", err)
+	}
+	return facts, nil
 }
 
 // Configure stores configuration objects, each as its configuration-changed event says. The facts of the
 // transaction are those of the new configuration from then on.
 func (tx *Tx) Configure(events ...audit.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return tx.wrote(tx.configure(events))
+}
+
+func (tx *Tx) configure(events []audit.Event) error {
 	for _, e := range events {
 		c := e.Configuration
 		if e.Type != audit.ConfigurationChanged || c == nil {
@@ -32,21 +55,15 @@ func (tx *Tx) Configure(events ...audit.Event) error {
 		}
 		if err := tx.q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
 			string(c.Kind), c.ID, string(c.Value)); err != nil {
-			return err
+			return fmt.Errorf("storing %s %s: %w", c.Kind, c.ID, err)
 		}
 	}
 	tx.batch.head.configuration++
 	if err := tx.append(events...); err != nil {
 		return err
 	}
-	c, err := readConfiguration(tx.q)
-	if err != nil {
-		return err
-	}
-	held := tx.facts.ClockHeld
-	if tx.facts, err = law.NewFacts(c); err != nil {
-		return err
-	}
-	tx.facts.ClockHeld = held
-	return nil
+	facts, err := readFacts(tx.q)
+	facts.ClockHeld = tx.facts.ClockHeld
+	tx.facts = facts
+	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -13,16 +14,8 @@ import (
 type conn struct {
 	*sql.Conn
 	statements map[string]*sql.Stmt
-	open       bool  // a transaction is under way
+	open       bool  // a transaction may be under way
 	failed     error // the first error of the transaction, which may have been swallowed on its way up
-}
-
-func dial(ctx context.Context, db *sql.DB) (*conn, error) {
-	c, err := db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connecting: %w", err)
-	}
-	return &conn{Conn: c, statements: map[string]*sql.Stmt{}}, nil
 }
 
 func (c *conn) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -36,14 +29,30 @@ func (c *conn) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	return s, err
 }
 
-// conns is a pool of connections. A place in it is nil until its connection is needed.
-type conns struct {
-	db   *sql.DB
-	free chan *conn
+// drop closes the connection to the database. Close would hand it to whoever asks for one next.
+func (c *conn) drop() {
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-func pool(db *sql.DB, size int) conns {
-	p := conns{db, make(chan *conn, size)}
+// close closes the statements first: SQLite keeps a connection, and with it the files of its write-ahead
+// log, for as long as it has statements.
+func (c *conn) close() error {
+	var err error
+	for _, s := range c.statements {
+		err = errors.Join(err, s.Close())
+	}
+	return errors.Join(err, c.Close())
+}
+
+// conns is a pool of connections. A place in it is nil until its connection is needed.
+type conns struct {
+	dial   func(context.Context) (*conn, error)
+	free   chan *conn
+	closed <-chan struct{} // once closed, nothing is given out any more
+}
+
+func pool(size int, dial func(context.Context) (*conn, error), closed <-chan struct{}) conns {
+	p := conns{dial: dial, free: make(chan *conn, size), closed: closed}
 	for range size {
 		p.free <- nil
 	}
@@ -56,13 +65,15 @@ func (p conns) take(ctx context.Context) (*conn, error) {
 		if c != nil {
 			return c, nil
 		}
-		c, err := dial(ctx, p.db)
+		c, err := p.dial(ctx)
 		if err != nil {
 			p.free <- nil
 		}
 		return c, err
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-p.closed:
+		return nil, errClosed
 	}
 }
 
@@ -70,9 +81,9 @@ func (p conns) take(ctx context.Context) (*conn, error) {
 func (p conns) giveBack(c *conn) {
 	if c.open {
 		c.open = false
-		if _, err := c.ExecContext(context.Background(), `ROLLBACK`); err != nil {
-			_ = c.Close() // it has failed; a new one is made when it is needed
-			c = nil
+		if err := (querier{context.Background(), c}).exec(`ROLLBACK`); err != nil {
+			c.drop()
+			c = nil // a new one is made when it is needed
 		}
 	}
 	p.free <- c
@@ -83,24 +94,9 @@ func (p conns) close() error {
 	var err error
 	for range cap(p.free) {
 		if c := <-p.free; c != nil {
-			err = errors.Join(err, c.Close())
+			err = errors.Join(err, c.close())
 		}
 	}
-	return err
-}
-
-// begin starts a transaction, in the dialect's words.
-func (q querier) begin(how string) error {
-	q.c.failed = nil
-	err := q.exec(how)
-	q.c.open = err == nil
-	return err
-}
-
-// commit ends the transaction. If the answer is an error, whether it happened is not known.
-func (q querier) commit() error {
-	err := q.exec(`COMMIT`)
-	q.c.open = err != nil
 	return err
 }
 
@@ -108,6 +104,20 @@ func (q querier) commit() error {
 type querier struct {
 	ctx context.Context
 	c   *conn
+}
+
+// begin starts a transaction, in the dialect's words.
+func (q querier) begin(how string) error {
+	q.c.failed = nil
+	q.c.open = true // also if the answer is an error: it may have begun
+	return q.exec(how)
+}
+
+// commit ends the transaction. If the answer is an error, whether it happened is not known.
+func (q querier) commit() error {
+	err := q.exec(`COMMIT`)
+	q.c.open = err != nil
+	return err
 }
 
 // note remembers that a statement failed. That there is no row is an answer, not a failure.
@@ -145,10 +155,13 @@ func (q querier) each(text string, args []any, fn func(scan func(...any) error) 
 	if err != nil {
 		return q.note(err)
 	}
-	for err == nil && rows.Next() {
-		err = fn(rows.Scan)
+	defer func() { _ = rows.Close() }() // Err says all that Close would
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err, q.note(rows.Err()), q.note(rows.Close()))
+	return q.note(rows.Err())
 }
 
 // ReadHashes implements tlog.HashReader on the stored hashes of the audit log.

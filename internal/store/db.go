@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"golang.org/x/sys/unix"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
@@ -32,8 +31,9 @@ var migrations embed.FS
 // ErrNotInitialised says that the database has no state yet.
 var ErrNotInitialised = errors.New("the database is not initialised; run keyserver init")
 
-// Unavailable says that the database could not be had; nothing was changed. The same request may be
-// made again.
+// Unavailable says that the database could not be had. Nothing was changed, unless the answer to a commit
+// was lost and the database was gone when it was asked what had become of it, as Err then says. The same
+// request may be made again: idempotency keys and states tell whether it was done before.
 type Unavailable struct{ Err error }
 
 // Error says what the database said.
@@ -59,9 +59,10 @@ type DB struct {
 	clock   func() time.Time
 	commit  func(commit func() error) error
 	pool    *sql.DB
-	writer  conns    // one connection
-	readers conns    // connections that only read
-	lock    *os.File // held while serving
+	writer  conns        // one connection
+	readers conns        // connections that only read
+	present func() error // says whether the database is still what was opened
+	lock    *os.File     // held while serving
 
 	first, rest chan *job
 	stop        chan struct{}
@@ -94,12 +95,14 @@ func Create(ctx context.Context, path, server string, o Options) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("creating database %s: %w", path, err)
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	// An empty file is left by an earlier attempt that was cut off.
+	switch file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); {
+	case err == nil:
+		if err := file.Close(); err != nil {
+			return nil, fmt.Errorf("creating database %s: %w", path, err)
+		}
+	case !errors.Is(err, fs.ErrExist):
 		return nil, fmt.Errorf("creating database: %w", err)
-	}
-	if err := file.Close(); err != nil {
-		return nil, fmt.Errorf("creating database %s: %w", path, err)
 	}
 	db, err := connect(ctx, path, o)
 	if err != nil {
@@ -126,9 +129,6 @@ func connect(ctx context.Context, path string, o Options) (*DB, error) {
 	if o.Clock == nil {
 		return nil, errors.New("opening database: no clock given")
 	}
-	if err := checkFile(path); err != nil {
-		return nil, fmt.Errorf("opening database %s: %w", path, err)
-	}
 	db := &DB{
 		dialect: sqlite, clock: o.Clock, commit: o.Commit,
 		first: make(chan *job, queueLength), rest: make(chan *job, queueLength), stop: make(chan struct{}),
@@ -136,23 +136,35 @@ func connect(ctx context.Context, path string, o Options) (*DB, error) {
 	if db.commit == nil {
 		db.commit = func(commit func() error) error { return commit() }
 	}
-	if o.Serve {
-		if err := db.takeLock(path + ".lock"); err != nil {
-			return nil, fmt.Errorf("opening database %s: %w", path, err)
-		}
-	}
-	var err error
-	if db.pool, err = sql.Open("sqlite", sqliteName(path)); err == nil {
-		db.writer, db.readers = pool(db.pool, 1), pool(db.pool, readers)
-		err = checkSQLite(ctx, db.pool)
-	}
+	db.writer = pool(1, db.dial, nil) // what is under way when the database is closed is finished
+	db.readers = pool(readers, db.dial, db.stop)
+	err := db.connectSQLite(path, o.Serve)
 	if err == nil {
 		err = db.migrate(ctx)
+	}
+	if err == nil {
+		var c *conn
+		if c, err = db.writer.take(ctx); err == nil { // the checks of dial are made before anything else
+			db.writer.giveBack(c)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening database %s: %w", path, err), db.Close())
 	}
 	return db, nil
+}
+
+func (db *DB) dial(ctx context.Context) (*conn, error) {
+	sc, err := db.pool.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	c := &conn{Conn: sc, statements: map[string]*sql.Stmt{}}
+	if err := db.dialect.check(ctx, sc); err != nil {
+		c.drop()
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	return c, nil
 }
 
 func (db *DB) migrate(ctx context.Context) error {
@@ -164,21 +176,15 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading migrations: %w", err)
 	}
+	switch is, known, err := provider.GetVersions(ctx); {
+	case err != nil:
+		return fmt.Errorf("migrating: %w", err)
+	case is > known:
+		return fmt.Errorf("it is of version %d, made by a newer keyserver; this one knows version %d", is, known)
+	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating: %w", err)
 	}
-	return nil
-}
-
-func (db *DB) takeLock(path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errors.Join(errors.New("another keyserver serves this database; SQLite is for one server"), file.Close())
-	}
-	db.lock = file
 	return nil
 }
 

@@ -104,7 +104,7 @@ func (tx *Tx) SaveOperation(o Operation, first audit.Event, more ...audit.Event)
 		err = tx.saveProgress(o)
 	}
 	if err != nil {
-		return fmt.Errorf("storing operation %s: %w", o.ID, err)
+		return tx.wrote(fmt.Errorf("storing operation %s: %w", o.ID, err))
 	}
 	tx.batch.saved = append(tx.batch.saved, o.ID)
 	return tx.Append(first, more...)
@@ -133,31 +133,27 @@ func (tx *Tx) insertOperation(o Operation) error {
 // saveProgress writes the uses and approvals that are not as they were.
 func (tx *Tx) saveProgress(o Operation) error {
 	for i, k := range o.Keys {
-		u, was := o.Usage[k.Key], o.was.Usage[k.Key]
-		var err error
-		if o.Revision == 0 {
-			err = tx.q.exec(`INSERT INTO operation_keys (operation, position, keyid, taken, signed) VALUES ($1, $2, $3, $4, $5)`,
-				string(o.ID), i, string(k.Key), u.Taken, u.Signed)
-		} else if u != was {
-			err = tx.q.exec(`UPDATE operation_keys SET taken = $3, signed = $4 WHERE operation = $1 AND keyid = $2`,
-				string(o.ID), string(k.Key), u.Taken, u.Signed)
+		u := o.Usage[k.Key]
+		if o.Revision > 0 && u == o.was.Usage[k.Key] {
+			continue
 		}
-		if err != nil {
+		if err := tx.q.exec(`INSERT INTO operation_keys (operation, position, keyid, taken, signed) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (operation, keyid) DO UPDATE SET taken = excluded.taken, signed = excluded.signed`,
+			string(o.ID), i, string(k.Key), u.Taken, u.Signed); err != nil {
 			return err
 		}
 	}
 	for i, a := range o.Approvals {
-		var err error
-		if i >= len(o.was.Approvals) {
-			var covers []byte
-			if covers, err = json.Marshal(a.Covers); err == nil {
-				err = tx.q.exec(`INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)`,
-					string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn))
-			}
-		} else if !a.Withdrawn.Equal(o.was.Approvals[i].Withdrawn) {
-			err = tx.q.exec(`UPDATE approvals SET withdrawn = $3 WHERE operation = $1 AND position = $2`, string(o.ID), i, millis(a.Withdrawn))
+		if i < len(o.was.Approvals) && a.Withdrawn.Equal(o.was.Approvals[i].Withdrawn) {
+			continue
 		}
+		covers, err := json.Marshal(a.Covers)
 		if err != nil {
+			return err
+		}
+		if err := tx.q.exec(`INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (operation, position) DO UPDATE SET withdrawn = excluded.withdrawn`,
+			string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn)); err != nil {
 			return err
 		}
 	}

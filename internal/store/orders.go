@@ -75,7 +75,7 @@ func (tx *Tx) SaveOrder(o Operation, r law.Order, first audit.Event, more ...aud
 		string(r.ID), string(r.Operation), string(r.Key), r.Fingerprint, string(r.Requester), r.IdempotencyKey, string(r.Input.Hash), string(r.Input.Scheme),
 		hex.EncodeToString(r.Input.Digest), r.Use, millis(r.Accepted), string(r.State), r.Attempt, millis(r.Lease), millis(r.Settled), r.Failure, signature)
 	if err != nil {
-		return fmt.Errorf("storing sign order %s: %w", r.ID, err)
+		return tx.wrote(fmt.Errorf("storing sign order %s: %w", r.ID, err))
 	}
 	return tx.SaveOperation(o, first, more...)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	"github.com/pressly/goose/v3"
@@ -23,33 +24,80 @@ type dialect struct {
 	goose    goose.Dialect
 	begin    string // begins a write transaction
 	lockHead string // appended to the query that reads the head under the write lock
+	view     string // begins a transaction that reads one state
+	// check says what is wrong with a new connection.
+	check func(context.Context, *sql.Conn) error
 	// fatal says whether an error means that the whole batch cannot be stored.
 	fatal func(error) bool
 }
 
-var sqlite = dialect{name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, fatal: fatalToSQLite}
+var sqlite = dialect{
+	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite,
+}
 
 // Versions before this one could corrupt a database in WAL mode.
 const oldestSQLite = "v3.51.3"
 
+// connectSQLite makes ready to open the file. With serve it takes the lock by which a second server is
+// refused.
+func (db *DB) connectSQLite(path string, serve bool) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if err := checkFile(path); err != nil {
+		return err
+	}
+	opened, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	// SQLite goes on writing into a file that was removed or replaced, and all that it writes is lost.
+	db.present = func() error {
+		now, err := os.Stat(path)
+		if err == nil && !os.SameFile(now, opened) {
+			err = fmt.Errorf("%s is another file than the one that was opened; restart the server", path)
+		}
+		return err
+	}
+	if serve {
+		if db.lock, err = serveLock(path + ".lock"); err != nil {
+			return err
+		}
+	}
+	db.pool, err = sql.Open("sqlite", sqliteName(path))
+	return err
+}
+
 func sqliteName(path string) string {
 	q := url.Values{"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}
-	abs, err := filepath.Abs(path)
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()
+}
+
+func serveLock(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		abs = path
+		return nil, err
 	}
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: abs, RawQuery: q.Encode()}).String()
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = errors.New("another keyserver serves this database; SQLite is for one server")
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // checkSQLite reads back what durability depends on: a pragma that is not understood is silently ignored.
-func checkSQLite(ctx context.Context, db *sql.DB) error {
+func checkSQLite(ctx context.Context, c *sql.Conn) error {
 	var version, journal string
 	var synchronous, foreignKeys int
 	err := errors.Join(
-		db.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version),
-		db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal),
-		db.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous),
-		db.QueryRowContext(ctx, `PRAGMA foreign_keys`).Scan(&foreignKeys),
+		c.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version),
+		c.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&journal),
+		c.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous),
+		c.QueryRowContext(ctx, `PRAGMA foreign_keys`).Scan(&foreignKeys),
 	)
 	const full = 2
 	switch {
@@ -77,7 +125,11 @@ func checkFile(path string) error {
 		}
 		return err
 	}
-	if name, network := networkFileSystems[uint32(s.Type)]; network {
+	return checkFileSystem(uint32(s.Type))
+}
+
+func checkFileSystem(magic uint32) error {
+	if name, network := networkFileSystems[magic]; network {
 		return fmt.Errorf("it is on a network file system (%s), where SQLite can lose data; put it on a local disk", name)
 	}
 	return nil

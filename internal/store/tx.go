@@ -31,7 +31,8 @@ type Reader struct {
 // Tx is a write transaction under way.
 type Tx struct {
 	Reader
-	batch *batch
+	batch  *batch
+	failed error // the first write that failed, which may have been swallowed on its way up
 }
 
 // View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
@@ -42,15 +43,7 @@ func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, e
 		return none, &Unavailable{err}
 	}
 	defer db.readers.giveBack(c)
-	q := querier{ctx, c}
-	if err := q.begin(`BEGIN`); err != nil {
-		return none, &Unavailable{err}
-	}
-	h, err := readHead(q, "")
-	if err != nil {
-		return none, &Unavailable{err}
-	}
-	r, err := db.reader(q, h, true)
+	r, err := db.beginView(querier{ctx, c})
 	if err != nil {
 		return none, &Unavailable{err}
 	}
@@ -59,6 +52,20 @@ func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, e
 		return none, &Unavailable{c.failed}
 	}
 	return out, err
+}
+
+func (db *DB) beginView(q querier) (Reader, error) {
+	if err := db.present(); err != nil {
+		return Reader{}, err
+	}
+	if err := q.begin(db.dialect.view); err != nil {
+		return Reader{}, fmt.Errorf("beginning to read: %w", err)
+	}
+	h, err := readHead(q, "")
+	if err != nil {
+		return Reader{}, err
+	}
+	return db.reader(q, h, true)
 }
 
 // Now is the time that the law is judged by: the database's, never before the stored mark.
@@ -98,13 +105,9 @@ func (db *DB) reader(q querier, h head, committed bool) (Reader, error) {
 	}
 	at := db.facts.Load()
 	if at == nil || at.version != h.configuration {
-		c, err := readConfiguration(q)
+		facts, err := readFacts(q)
 		if err != nil {
 			return Reader{}, err
-		}
-		facts, err := law.NewFacts(c)
-		if err != nil {
-			return Reader{}, fmt.Errorf("the stored configuration: %w", err)
 		}
 		at = &factsAt{h.configuration, facts}
 		if committed {
@@ -150,7 +153,15 @@ func (tx *Tx) append(events ...audit.Event) error {
 
 // Append writes events that change nothing but the audit log, such as a refusal.
 func (tx *Tx) Append(first audit.Event, more ...audit.Event) error {
-	return tx.append(append([]audit.Event{first}, more...)...)
+	return tx.wrote(tx.append(append([]audit.Event{first}, more...)...))
+}
+
+// wrote remembers that a write failed: what it may have written is not to be stored.
+func (tx *Tx) wrote(err error) error {
+	if tx.failed == nil {
+		tx.failed = err
+	}
+	return err
 }
 
 // Mark stores the present time as the mark, below which the time never falls again. It is the one write
@@ -163,6 +174,7 @@ func (tx *Tx) Mark() {
 // AcceptClock sets the mark to the clock as it is, also backwards, with the event that says so.
 func (tx *Tx) AcceptClock(e audit.Event) error {
 	tx.now = tx.clock
+	tx.facts.ClockHeld = false
 	tx.batch.head.mark = millis(tx.clock)
-	return tx.append(e)
+	return tx.wrote(tx.append(e))
 }
