@@ -89,6 +89,12 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	return db, nil
 }
 
+// OpenForInspection opens a database for [Inspect] alone. It believes nothing that is in it, so that one that
+// was tampered with can be opened too.
+func OpenForInspection(ctx context.Context, path string, o Options) (*DB, error) {
+	return connect(ctx, path, o)
+}
+
 // Create makes the database of a new keyserver and names the server. It refuses one that is initialised, but
 // not one whose audit log is empty: it was left by an attempt that was cut off.
 func Create(ctx context.Context, path, server string, o Options) (*DB, error) {
