@@ -23,7 +23,8 @@ import (
 // front stands before a real keyserver and, when told to, makes its answers false, as a keyserver that was
 // broken into would.
 type front struct {
-	url string
+	url   string
+	proxy http.Handler
 
 	mu      sync.Mutex
 	target  *url.URL
@@ -36,8 +37,8 @@ type lie func(*http.Response)
 func newFront(t testing.TB, target string) *front {
 	f := &front{}
 	f.moveTo(target)
-	proxy := &httputil.ReverseProxy{
-		ErrorLog: log.New(io.Discard, "", 0), // programs that are stopped while they wait
+	f.proxy = &httputil.ReverseProxy{
+		ErrorLog: discardLog(), // programs that are stopped while they wait
 		Rewrite: func(r *httputil.ProxyRequest) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -52,11 +53,13 @@ func newFront(t testing.TB, target string) *front {
 			return nil
 		},
 	}
-	server := httptest.NewServer(proxy)
+	server := httptest.NewServer(f.proxy)
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	return f
 }
+
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func (f *front) moveTo(target string) {
 	u, err := url.Parse(target)
