@@ -224,14 +224,25 @@ func TestAT03_AnEventThatCannotBeWrittenTakesItsChangeBack(t *testing.T) {
 
 // CF-04
 func TestCF04_TenThousandPendingOperationsSurviveRestartAndCrash(t *testing.T) {
-	const n, approved = 10_000, 4 // every 4th has an approval
-	k := testkit.NewWith(t, testkit.Options{Limits: keyserver.Limits{PendingOperations: n}})
-	testkit.Race(100, func(worker int) {
-		for i := worker; i < n; i += 100 {
+	const n, workers, approved = 10_000, 100, 4 // every 4th has an approval
+	orderers := make([]law.SubjectID, workers)
+	k := testkit.NewWith(t, testkit.Options{World: func(c *law.Configuration) {
+		for i := range orderers {
+			orderers[i] = law.SubjectID(fmt.Sprint("olga-", i))
+			c.Subjects = append(c.Subjects, law.Subject{ID: orderers[i], Kind: law.User, Name: "An olga", Enabled: true})
+		}
+		c.Roles[0].Members = orderers
+	}})
+	testkit.Race(workers, func(worker int) {
+		for i := worker; i < n; i += workers {
 			ask := testkit.Ask("fw-prod")
 			ask.Validity = time.Hour + time.Duration(i)*time.Millisecond
-			o := k.Create(ask)
-			if i%approved == 0 {
+			o, err := k.CreateAs(k.Caller(orderers[worker]), ask)
+			if err != nil {
+				k.Error(err)
+				return
+			}
+			if i/workers%approved == 0 {
 				k.Approve(o, "alice")
 			}
 		}
