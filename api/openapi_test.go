@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json/v2"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -216,5 +217,24 @@ func TestFixtureRequestIsValid(t *testing.T) {
 	}
 	if len(typed.KeyUsageRestrictions) != 2 || typed.KeyUsageRestrictions[1] != (api.KeyUsageRestriction{KeyID: "fw-prod", MaxUsageCount: 1}) {
 		t.Errorf("it was read as %+v", typed)
+	}
+}
+
+func TestGuideNamesEveryRouteAndProblem(t *testing.T) {
+	guide, err := os.ReadFile("../docs/api/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, item := range document(t).Paths.Map() {
+		for method := range item.Operations() {
+			if !strings.Contains(string(guide), "`"+method+" "+path+"`") {
+				t.Errorf("docs/api/README.md does not name %s %s", method, path)
+			}
+		}
+	}
+	for _, k := range api.Kinds() {
+		if !strings.Contains(string(guide), fmt.Sprintf("| `%s` | %d |", k, k.Status())) {
+			t.Errorf("docs/api/README.md does not list problem %s with status %d", k, k.Status())
+		}
 	}
 }

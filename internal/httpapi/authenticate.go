@@ -26,6 +26,9 @@ func (s *server) authenticate(c *call) error {
 		case identity.Rejected:
 			s.Keyserver.SignInRefused(c.Caller.Address, string(e.Reason))
 		case identity.NotAllowed:
+			if err := s.take(s.ordinary, "stranger "+e.Who.Issuer+" "+e.Who.Sub); err != nil { // each is an event
+				return err
+			}
 			who := c.Caller
 			who.Caller = law.Caller{Principal: e.Who}
 			return s.Keyserver.Refused(c.Context(), who, &law.Refusal{Kind: law.Forbidden, Reason: e.Sentence})

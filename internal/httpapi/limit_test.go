@@ -36,6 +36,20 @@ func TestSubjectThatAsksTooOftenWaitsAndCanStillRevoke(t *testing.T) {
 	}
 }
 
+func TestStrangerCannotFillTheAuditLog(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 2}})
+	before := len(k.Events(""))
+	for range 2 {
+		answer, p := send(k, "mallory", "GET", api.PathKeys, "")
+		expect(t, "a stranger", answer, p, api.Forbidden)
+	}
+	answer, p := send(k, "mallory", "GET", api.PathKeys, "")
+	expect(t, "a stranger's third request", answer, p, api.TooMany)
+	if n := len(k.Events("")) - before; n != 2 {
+		t.Errorf("the log grew by %d entries", n)
+	}
+}
+
 func TestAddressWithoutTokenThatAsksTooOftenWaits(t *testing.T) {
 	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 1}})
 	send(k, "", "GET", api.PathReady, "")

@@ -166,6 +166,10 @@ func (s *server) limit(c *call) error {
 	if c.route.access == brake {
 		l = s.brakes
 	}
+	return s.take(l, who)
+}
+
+func (s *server) take(l *limiter, who string) error {
 	if wait := l.take(who, s.Now()); wait > 0 {
 		return &keyserver.TooMany{Sentence: "you are asking too often; wait as long as Retry-After says", RetryAfter: wait}
 	}

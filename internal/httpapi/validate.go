@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
@@ -34,7 +35,7 @@ func (s *server) checkFraming(c *call) error {
 		// Whoever puts Transfer-Encoding beside Content-Length wants two readers to see two requests
 		// (RFC 9112 section 6.1); net/http hides the latter, so the former is refused altogether.
 		return malformed("", "send the body with Content-Length, not with Transfer-Encoding")
-	case c.Header.Get("Content-Encoding") != "":
+	case !strings.EqualFold(cmp.Or(c.Header.Get("Content-Encoding"), "identity"), "identity"):
 		return refuse(api.UnsupportedMedia, "send the body without Content-Encoding")
 	case c.ContentLength > api.MaxBody:
 		return refuse(api.TooLarge, "the body is %d bytes long; %d are allowed", c.ContentLength, api.MaxBody)
@@ -207,18 +208,34 @@ func explain(err error) error {
 	for _, token := range e.JSONPointer() {
 		pointer = pointer.AppendToken(token)
 	}
-	switch e.SchemaField {
+	switch schema := e.Schema; e.SchemaField {
 	case "required":
 		return malformed(pointer, "%q is missing", pointer.LastToken())
 	case "properties":
 		name := unknownName(e)
 		return malformed(pointer.AppendToken(name), "%.80q is unknown here; names are written exactly as the specification has them", name)
+	case "type":
+		return malformed(pointer, "it must be of type %s", strings.Join(schema.Type.Slice(), " or "))
+	case "enum":
+		return malformed(pointer, "it must be one of %v", schema.Enum)
+	case "pattern":
+		return malformed(pointer, "it must match the pattern %s", schema.Pattern)
 	case "minimum":
-		return malformed(pointer, "it must be at least %.0f", *e.Schema.Min)
+		return malformed(pointer, "it must be at least %.0f", *schema.Min)
 	case "maximum":
-		return malformed(pointer, "it must be at most %.0f", *e.Schema.Max)
+		return malformed(pointer, "it must be at most %.0f", *schema.Max)
+	case "minLength":
+		return malformed(pointer, "it must be at least %d characters long", schema.MinLength)
+	case "maxLength":
+		return malformed(pointer, "it must be at most %d characters long", *schema.MaxLength)
+	case "minItems":
+		return malformed(pointer, "it must have at least %d entries", schema.MinItems)
+	case "maxItems":
+		return malformed(pointer, "it must have at most %d entries", *schema.MaxItems)
+	case "uniqueItems":
+		return malformed(pointer, "it has an entry twice")
 	}
-	return malformed(pointer, "%s", e.Reason)
+	return malformed(pointer, "it does not fit the specification")
 }
 
 // unknownName returns the first name of the object that its schema does not have.
