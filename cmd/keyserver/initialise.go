@@ -5,9 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -19,26 +19,28 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-func (p program) initCommand(read func() (config.Config, error)) *cobra.Command {
+func (p *program) initCommand(read func() (config.Config, error)) *cobra.Command {
 	var bootstrap string
-	c := &cobra.Command{
-		Use: "init", Short: "Create the database, the log key and the first issuers, subjects, roles and keys, once", Args: noArgs,
+	c := p.command(&cobra.Command{
+		Use: "init --bootstrap FILE", Short: "Create the database, the log key and the first issuers, subjects, roles and keys, once",
 		Long: "init makes a new keyserver from a bootstrap file. It is done once: afterwards the configuration is in the\n" +
-			"database and the bootstrap file is no longer read. Every object of it is an event of the audit log.",
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := read()
-			if err != nil {
-				return err
-			}
-			return p.initialise(c.Context(), cfg, bootstrap)
-		},
-	}
-	c.Flags().StringVar(&bootstrap, "bootstrap", "", "file with the first issuers, subjects, roles and keys")
+			"database and the bootstrap file is no longer read. Every object of it is an event of the audit log.\n\n" +
+			"If it is cut off, do it again: until the database has its configuration there is nothing to lose.",
+	}, func(ctx context.Context) error {
+		cfg, err := read()
+		if err != nil {
+			return err
+		}
+		return p.initialise(ctx, cfg, bootstrap)
+	})
+	c.Flags().StringVar(&bootstrap, "bootstrap", "", "`FILE` with the first issuers, subjects, roles and keys")
 	_ = c.MarkFlagRequired("bootstrap")
 	return c
 }
 
-func (p program) initialise(ctx context.Context, cfg config.Config, bootstrap string) (err error) {
+// initialise can be cut off anywhere and done again. What comes into being is, in this order: the database
+// with the server's id, the log key's file, the keystores, the key pairs, and in one commit the configuration.
+func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap string) (err error) {
 	first, err := config.ReadBootstrap(bootstrap)
 	if err != nil {
 		return err
@@ -46,38 +48,42 @@ func (p program) initialise(ctx context.Context, cfg config.Config, bootstrap st
 	if err := fits(cfg, first); err != nil {
 		return fmt.Errorf("%s: %w", bootstrap, err)
 	}
-	logKey, err := makeLogKey(cfg.LogKey)
+	if err := errors.Join(checkPassphrases(cfg)...); err != nil {
+		return err
+	}
+	key, err := firstLogKey(cfg)
 	if err != nil {
 		return err
 	}
-	signer, err := audit.NewSigner(logKey)
-	if err != nil {
-		return err
-	}
-	db, err := store.Create(ctx, cfg.Database.SQLite, signer.Name(), store.Options{Clock: p.now, Serve: true})
+	db, err := store.Create(ctx, cfg.Database.SQLite, key.signer.Name(), store.Options{Clock: p.now, Serve: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := key.write(); err != nil {
+		return fmt.Errorf("writing the log key: %w", err)
+	}
 	keystores, err := openKeystores(cfg, createOrOpen)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
-	_, _ = fmt.Fprintf(p.stderr, "making %d key pairs ...\n", len(first.Keys))
+	p.notef("making %d key pairs ...", len(first.Keys))
 	if err := keyserver.Initialise(ctx, db, keystores, first); err != nil {
-		return fmt.Errorf("storing the first configuration: %w\nnothing is configured; remove %s and what is in the keystores' directories before you try again",
-			err, cfg.Database.SQLite)
+		return fmt.Errorf("storing the first configuration: %w\nput that right and run keyserver init again", err)
 	}
-	verifier, err := audit.VerifierOf(logKey)
+	return p.printFirst(key, first.Keys)
+}
+
+func (p *program) printFirst(key logKey, keys []law.Key) error {
+	verifier, err := audit.VerifierOf(key.text)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "server    %s\nlog key   %s\n", signer.Name(), verifier)
-	for _, k := range first.Keys {
-		if err == nil {
-			_, err = fmt.Fprintf(p.stdout, "key       %s  %s %s, requires %d approvals, fingerprint %s\n", k.ID, k.Type, k.Algorithm, k.Requirement.People(), k.Fingerprint)
-		}
+	err = p.printf("server    %s\nlog key   %s\n", key.signer.Name(), verifier)
+	for _, k := range keys {
+		err = errors.Join(err, p.printf("key       %s  %s %s, requires %d approvals, fingerprint %s\n",
+			k.ID, k.Type, k.Algorithm, k.Requirement.People(), k.Fingerprint))
 	}
 	return err
 }
@@ -89,52 +95,55 @@ func fits(cfg config.Config, first law.Configuration) error {
 			return fmt.Errorf("key %s: there is no keystore %q in the configuration", k.ID, k.Keystore)
 		}
 	}
-	for _, i := range first.Issuers {
-		plain := !strings.HasPrefix(i.URL, "https://") || i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://")
-		if cfg.Mode != config.Development && plain {
-			return fmt.Errorf("issuer %s: outside of development mode issuers and their keys are reached by https alone", i.URL)
-		}
-	}
-	return nil
+	return checkIssuers(cfg, first.Issuers)
 }
 
-// makeLogKey reads the log key. If it is to be in a file that is not there yet, it makes one.
-func makeLogKey(where config.Secret) (string, error) {
-	if where.File != "" {
-		if _, err := os.Stat(where.File); errors.Is(err, os.ErrNotExist) {
-			if err := writeLogKey(where.File); err != nil {
-				return "", fmt.Errorf("making the log key: %w", err)
-			}
-		}
-	}
-	key, err := where.Read()
-	if err != nil {
-		return "", fmt.Errorf("log key: %w", err)
-	}
-	return string(key), nil
+// logKey signs checkpoints. Its name is the server's id.
+type logKey struct {
+	text   string // secret
+	signer audit.Signer
+	file   string // where it is to be written; empty: it is there
 }
 
-func writeLogKey(path string) error {
+// firstLogKey reads the log key, or makes one if it is to be in a file that is not there.
+func firstLogKey(cfg config.Config) (logKey, error) {
+	text, signer, err := readLogKey(cfg)
+	if err == nil || cfg.LogKey.File == "" || !errors.Is(err, fs.ErrNotExist) {
+		return logKey{text, signer, ""}, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return err
+		return logKey{}, fmt.Errorf("making a server id: %w", err)
 	}
-	signer, _, err := audit.GenerateKey(rand.Reader, "keyserver/"+id.String())
+	text, _, err = audit.GenerateKey(rand.Reader, "keyserver/"+id.String())
+	if err != nil {
+		return logKey{}, err
+	}
+	signer, err = audit.NewSigner(text)
+	return logKey{text, signer, cfg.LogKey.File}, err
+}
+
+// write makes the log key's file, whole and durable or not at all. It never replaces one.
+func (k logKey) write() error {
+	if k.file == "" {
+		return nil
+	}
+	dir := filepath.Dir(k.file)
+	draft, err := os.CreateTemp(dir, ".new-log-key-*") // for its owner alone
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	_, err = draft.WriteString(k.text + "\n")
+	err = errors.Join(err, draft.Sync(), draft.Close())
+	if err == nil {
+		err = os.Link(draft.Name(), k.file)
+	}
+	if err := errors.Join(err, os.Remove(draft.Name())); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteString(signer + "\n")
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(d.Sync(), d.Close())
 }

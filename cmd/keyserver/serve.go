@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,65 +20,68 @@ import (
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/software"
-	"example.org/keyserver/internal/store"
 )
 
 // drain is how long requests under way may take when the server stops. It is longer than a signature may.
 const drain = 30 * time.Second
 
-func (p program) serveCommand(read func() (config.Config, error)) *cobra.Command {
-	return &cobra.Command{
-		Use: "serve", Short: "Serve the API until SIGTERM or SIGINT", Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := read()
-			if err != nil {
-				return err
-			}
-			return p.serve(c.Context(), cfg)
-		},
-	}
+const warning = "DEVELOPMENT MODE: anybody on this machine can be anybody; never use keys of value here"
+
+func (p *program) serveCommand(read func() (config.Config, error)) *cobra.Command {
+	return p.command(&cobra.Command{
+		Use: "serve", Short: "Serve the API until SIGTERM or SIGINT",
+		Long: "serve prints the server's id, its log key and where it listens, and serves the API until SIGTERM or SIGINT.\n" +
+			"Then it takes no new requests, finishes those under way and ends with 0; a second signal ends it at once,\n" +
+			"which costs attempts at sign orders that are under way, and nothing else.",
+	}, func(ctx context.Context) error {
+		cfg, err := read()
+		if err != nil {
+			return err
+		}
+		return p.serve(ctx, cfg)
+	})
 }
 
-func (p program) serve(ctx context.Context, cfg config.Config) (err error) {
+func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	log := p.logger(cfg)
-	logKey, err := cfg.LogKey.Read()
+	logKey, _, err := readLogKey(cfg)
 	if err != nil {
-		return fmt.Errorf("log key: %w", err)
+		return err
 	}
+	db, err := p.openDatabase(ctx, cfg.Database.SQLite, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	keystores, err := openKeystores(cfg, software.Open)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
-	db, err := store.Open(ctx, cfg.Database.SQLite, store.Options{Clock: p.now, Serve: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
 	k, err := keyserver.New(keyserver.Options{
-		DB: db, Keystores: keystores, LogKey: string(logKey), Log: log, Software: version(),
+		DB: db, Keystores: keystores, LogKey: logKey, Log: log, Software: version(),
 		Limits: keyserver.Limits{PendingOperations: cfg.Limits.PendingOperations},
 	})
 	if err != nil {
 		return err
 	}
-	if err := k.Start(ctx, true); err != nil {
-		return err
-	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	handler, err := httpapi.New(httpapi.Options{
-		Keyserver: k, Log: log, Now: p.now, Mode: string(cfg.Mode), Software: version(), Registry: metrics,
-		Auth:         identity.New(identity.Options{Now: p.now, Development: cfg.Mode == config.Development}),
-		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
-		Limits:       httpapi.Limits{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute},
-	})
+	facts, err := k.Facts(ctx)
 	if err != nil {
 		return err
 	}
-	listeners, err := p.listen(cfg, handler, metrics, log)
+	if err := checkIssuers(cfg, facts.Issuers()); err != nil {
+		return err
+	}
+	listeners, err := p.listen(cfg, k, log)
 	if err != nil {
 		return err
+	}
+	err = k.Start(ctx, true)
+	if err == nil {
+		err = p.announce(cfg, k, listeners)
+	}
+	if err != nil {
+		return errors.Join(err, closeSockets(listeners))
 	}
 	return run(ctx, k, listeners, log)
 }
@@ -91,53 +93,80 @@ type listener struct {
 	socket net.Listener
 }
 
-func (p program) listen(cfg config.Config, api http.Handler, metrics *prometheus.Registry, log *slog.Logger) ([]listener, error) {
-	var tlsConfig *tls.Config
-	if cfg.TLS.CertificateFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLS.CertificateFile, cfg.TLS.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the TLS certificate: %w", err)
-		}
-		tlsConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+// listen takes the sockets. Nobody is answered on them yet.
+func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, log *slog.Logger) ([]listener, error) {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	api, err := httpapi.New(httpapi.Options{
+		Keyserver: k, Log: log, Now: p.now, Mode: string(cfg.Mode), Software: version(), Registry: metrics,
+		Auth:         identity.New(identity.Options{Now: p.now, Development: cfg.Mode == config.Development}),
+		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
+		Limits:       httpapi.Limits{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute},
+	})
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := readTLS(cfg)
+	if err != nil {
+		return nil, err
 	}
 	socket, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	all := []listener{{"api", httpapi.NewServer(api, tlsConfig, log), socket}}
+	all := []listener{{"api", httpapi.NewServer(api, certificate, log), socket}}
 	if cfg.MetricsListen == "" {
 		return all, nil
 	}
 	socket, err = net.Listen("tcp", cfg.MetricsListen)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for metrics: %w", err), all[0].socket.Close())
+		return nil, errors.Join(fmt.Errorf("listening for metrics: %w", err), closeSockets(all))
 	}
 	return append(all, listener{"metrics", httpapi.NewServer(httpapi.MetricsHandler(metrics), nil, log), socket}), nil
 }
 
+func closeSockets(listeners []listener) error {
+	var err error
+	for _, l := range listeners {
+		err = errors.Join(err, l.socket.Close())
+	}
+	return err
+}
+
+// address is what the listener listens on, as a URL.
+func (l listener) address() string {
+	scheme := "http"
+	if l.server.TLSConfig != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + l.socket.Addr().String()
+}
+
+// announce says what an operator needs to know of a server that starts.
+func (p *program) announce(cfg config.Config, k *keyserver.Keyserver, listeners []listener) error {
+	err := p.printf("keyserver %s, mode %s\n", version(), cfg.Mode)
+	if cfg.Mode == config.Development {
+		err = errors.Join(err, p.printf("%s\n", warning))
+	}
+	err = errors.Join(err, p.printf("server    %s\nlog key   %s\n", k.ServerID(), k.LogKey()))
+	for _, l := range listeners {
+		err = errors.Join(err, p.printf("%-9s %s\n", l.name, l.address()))
+	}
+	return err
+}
+
 // run serves until the context ends or a listener fails, then lets the requests under way finish.
 func run(ctx context.Context, k *keyserver.Keyserver, listeners []listener, log *slog.Logger) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	beats, still := context.WithCancel(context.WithoutCancel(ctx))
 	beating := make(chan struct{})
 	go func() {
 		defer close(beating)
-		k.Run(ctx)
+		k.Run(beats)
 	}()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() {
-			log.Info("listening", slog.String("for", l.name), slog.String("address", l.socket.Addr().String()))
-			err := error(nil)
-			if l.server.TLSConfig != nil {
-				err = l.server.ServeTLS(l.socket, "", "")
-			} else {
-				err = l.server.Serve(l.socket)
-			}
-			if !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("serving %s: %w", l.name, err)
-			}
-		}()
+		log.Info("listening", slog.String("for", l.name), slog.String("address", l.address()))
+		go func() { failed <- l.serve() }()
 	}
 	var err error
 	select {
@@ -145,21 +174,42 @@ func run(ctx context.Context, k *keyserver.Keyserver, listeners []listener, log 
 		log.Info("stopping: no new requests, those under way are finished")
 	case err = <-failed:
 	}
+	k.Stopping()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	for _, l := range listeners {
-		err = errors.Join(err, l.server.Shutdown(last))
+		err = errors.Join(err, l.stop(last, log))
 	}
-	stop()
+	still()
 	<-beating
 	return err
 }
 
-func (p program) logger(cfg config.Config) *slog.Logger {
+func (l listener) serve() error {
+	var err error
+	if l.server.TLSConfig != nil {
+		err = l.server.ServeTLS(l.socket, "", "")
+	} else {
+		err = l.server.Serve(l.socket)
+	}
+	return fmt.Errorf("serving %s: %w", l.name, err)
+}
+
+// stop lets the requests under way finish, and cuts off those that take too long.
+func (l listener) stop(ctx context.Context, log *slog.Logger) error {
+	err := l.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Warn("requests were cut off: they took too long to finish", slog.String("for", l.name))
+		err = l.server.Close()
+	}
+	return err
+}
+
+func (p *program) logger(cfg config.Config) *slog.Logger {
 	log := newLogger(p.stderr, cfg.Log)
 	if cfg.Mode == config.Development {
 		log = log.With(slog.String("mode", string(cfg.Mode)))
-		log.Warn("DEVELOPMENT MODE: anybody on this machine can be anybody; never use keys of value here")
+		log.Warn(warning)
 	}
 	return log
 }

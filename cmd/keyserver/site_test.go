@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.org/keyserver/api"
+	"example.org/keyserver/client"
+	"example.org/keyserver/internal/identity/identitytest"
+	"example.org/keyserver/internal/testkit"
+)
+
+// site is a directory with the files of a keyserver, and what else a run of the program needs. The programs
+// run in the process of the test.
+type site struct {
+	testing.TB
+	dir   string
+	clock *testkit.Clock
+	env   map[string]string
+	idp   *identitytest.IdP
+}
+
+// passphrase opens the keystore of every site.
+const passphrase = "correct horse battery staple"
+
+// configFile is the configuration of a site, for a free port in development mode.
+const configFile = `mode: development
+listen: 127.0.0.1:0
+url: http://127.0.0.1:8443
+database:
+  sqlite: data/keyserver.db
+log-key:
+  file: data/log.key
+keystores:
+  - name: software
+    software:
+      directory: data/keys
+      passphrase: {file: passphrase}
+`
+
+// bootstrapFile is the first configuration of a site: olga orders, alice approves, audrey looks.
+const bootstrapFile = `issuers:
+  - {url: "ISSUER", audiences: [keyserver], algorithms: [ES256], types: [at+jwt]}
+subjects:
+  - {id: olga, kind: user, name: Olga, identities: [{issuer: "ISSUER", claims: {sub: olga}}]}
+  - {id: alice, kind: user, name: Alice, identities: [{issuer: "ISSUER", claims: {sub: alice}}]}
+  - {id: audrey, kind: user, name: Audrey, identities: [{issuer: "ISSUER", claims: {sub: audrey}}]}
+roles:
+  - {id: orderers, kind: orderer, keys: [fw-dev, fw-prod], members: [olga]}
+  - {id: approvers, kind: approver, keys: [fw-dev, fw-prod], members: [alice]}
+  - {id: auditors, kind: auditor, members: [audrey]}
+keys:
+  - keyid: fw-prod
+    type: FW
+    algorithm: ECDSA-P256
+    hash: SHA-256
+    schemes: [ECDSA]
+    requirement: 1
+    max-validityms: 86400000
+    max-usagecount: 100
+    approvals: session
+    artifacts: optional
+    keystore: software
+  - keyid: fw-dev
+    type: FW
+    algorithm: Ed25519
+    hash: SHA-512
+    schemes: [EdDSA]
+    requirement: 0
+    max-validityms: 86400000
+    max-usagecount: 100
+    approvals: session
+    artifacts: optional
+    keystore: software
+`
+
+// newSite writes the files that an operator writes.
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{TB: t, dir: t.TempDir(), clock: testkit.NewClock(), env: map[string]string{}, idp: identitytest.New(t)}
+	s.write("keyserver.yaml", configFile)
+	s.write("bootstrap.yaml", strings.ReplaceAll(bootstrapFile, "ISSUER", s.idp.URL))
+	s.write("passphrase", passphrase+"\n")
+	return s
+}
+
+// newKeyserver is a site after keyserver init.
+func newKeyserver(t testing.TB) *site {
+	t.Helper()
+	s := newSite(t)
+	s.must(s.run("init", "--bootstrap", s.path("bootstrap.yaml")))
+	return s
+}
+
+// twin is a copy of the site as it is.
+func (s *site) twin(t testing.TB) *site {
+	t.Helper()
+	twin := &site{TB: t, dir: filepath.Join(t.TempDir(), "twin"), clock: s.clock, env: s.env, idp: s.idp}
+	twin.copy(s.dir, twin.dir)
+	return twin
+}
+
+// copy copies files with their permissions.
+func (s *site) copy(from, to string) {
+	s.Helper()
+	err := filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		there := filepath.Join(to, strings.TrimPrefix(path, from))
+		if e.IsDir() {
+			return os.Mkdir(there, info.Mode().Perm())
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(there, data, info.Mode().Perm())
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *site) write(name, text string) {
+	s.Helper()
+	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) read(name string) string {
+	s.Helper()
+	data, err := os.ReadFile(s.path(name))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(data)
+}
+
+// edit changes a part of a file, which must be there.
+func (s *site) edit(name, old, new string) {
+	s.Helper()
+	text := s.read(name)
+	if !strings.Contains(text, old) {
+		s.Fatalf("%s has no %q", name, old)
+	}
+	s.write(name, strings.Replace(text, old, new, 1))
+}
+
+func (s *site) remove(name string) {
+	s.Helper()
+	if err := os.RemoveAll(s.path(name)); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// ran is what came of a run.
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+func (s *site) program(stdout, stderr io.Writer) *program {
+	env := func(name string) (string, bool) {
+		value, is := s.env[name]
+		return value, is
+	}
+	return &program{now: s.clock.Now, env: env, stdout: stdout, stderr: stderr}
+}
+
+// run runs the program with the site's configuration.
+func (s *site) run(args ...string) ran {
+	s.Helper()
+	var stdout, stderr bytes.Buffer
+	code := s.program(&stdout, &stderr).run(context.Background(), append(args, "--config", s.path("keyserver.yaml")))
+	return ran{code, stdout.String(), stderr.String()}
+}
+
+// must demands that it went well.
+func (s *site) must(r ran) ran {
+	s.Helper()
+	if r.code != exitOK {
+		s.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// refused demands that it failed, with these words among others.
+func (s *site) refused(r ran, code int, words ...string) {
+	s.Helper()
+	if r.code != code {
+		s.Errorf("exit code %d, want %d\n%s%s", r.code, code, r.stdout, r.stderr)
+	}
+	if r.stdout != "" {
+		s.Errorf("the standard output has:\n%s", r.stdout)
+	}
+	for _, w := range words {
+		if !strings.Contains(r.stderr, w) {
+			s.Errorf("it does not say %q, but:\n%s", w, r.stderr)
+		}
+	}
+}
+
+// serving is a server that runs.
+type serving struct {
+	*site
+	said map[string]string // what it printed, by the first word
+	http *http.Client
+	log  *lockedBuffer
+	stop context.CancelFunc
+	done chan int // its exit code
+}
+
+// serve starts the server and returns when it has said where it listens. It stops with the test.
+func (s *site) serve() *serving {
+	s.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	v := &serving{site: s, said: map[string]string{}, http: &http.Client{}, log: &lockedBuffer{}, stop: cancel, done: make(chan int, 1)}
+	go func() {
+		v.done <- s.program(w, v.log).run(ctx, []string{"serve", "--config", s.path("keyserver.yaml")})
+		_ = w.Close()
+	}()
+	s.Cleanup(func() { v.end() })
+	lines := bufio.NewScanner(r)
+	for v.said["last"] == "" && lines.Scan() {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		v.said[word] = strings.TrimSpace(rest)
+		if word == "metrics" || word == "api" && !strings.Contains(s.read("keyserver.yaml"), "metrics-listen") {
+			v.said["last"] = word
+		}
+	}
+	if v.said["last"] == "" {
+		s.Fatalf("the server ended with %d instead of serving:\n%s", <-v.done, v.log)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	return v
+}
+
+// end stops the server as SIGTERM does and returns its exit code.
+func (v *serving) end() int {
+	v.http.CloseIdleConnections()
+	v.stop()
+	code := <-v.done
+	v.done <- code // for who asks again
+	return code
+}
+
+// as is a client with the token of a subject.
+func (v *serving) as(who string) *client.Client {
+	v.Helper()
+	c, err := client.New(v.said["api"], client.StaticToken(v.token(who)), client.Options{HTTP: v.http, Tries: 1})
+	if err != nil {
+		v.Fatal(err)
+	}
+	return c
+}
+
+// get asks for what needs no token.
+func (v *serving) get(url string) (status int, body string) {
+	v.Helper()
+	answer, err := v.http.Get(url)
+	if err != nil {
+		v.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		v.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// order creates an operation on a key for olga.
+func (v *serving) order(key, description string) api.Operation {
+	v.Helper()
+	o, err := v.as("olga").CreateOperation(v.Context(), description, api.NewOperation{
+		KeyUsageRestrictions: []api.KeyUsageRestriction{{KeyID: key, MaxUsageCount: 10}},
+		Description:          description, Context: "built from tag v1.2.3", ValidMS: 3_600_000,
+	})
+	if err != nil {
+		v.Fatal(err)
+	}
+	return o
+}
+
+// sign has some text signed under an operation on fw-dev and returns the newest checkpoint.
+func (v *serving) sign(o api.Operation, text string) string {
+	v.Helper()
+	signed, err := v.as("olga").PlaceSignOrder(v.Context(), o.ID, "sign-"+text, api.NewSignOrder{KeyID: o.Keys[0].KeyID, Data: []byte(text)})
+	if err != nil {
+		v.Fatal(err)
+	}
+	return signed.Checkpoint
+}
+
+func (s *site) token(who string) string {
+	return s.idp.Token("at+jwt", identitytest.AccessToken(s.clock.Now(), who))
+}
+
+// until asks again and again until the answer is yes.
+func until(t testing.TB, what string, yes func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range 6000 {
+		if yes() {
+			return
+		}
+		<-tick.C
+	}
+	t.Fatalf("waited in vain: %s", what)
+}
+
+// lockedBuffer may be written to and read at the same time.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
+}
