@@ -208,9 +208,10 @@ func newIssuer(t testing.TB, kit *testkit.Kit, who law.SubjectID, traits []strin
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
 	mux.HandleFunc("POST /device", i.device)
 	mux.HandleFunc("POST /token", i.token)
-	server := httptest.NewServer(mux)
+	server := httptest.NewUnstartedServer(mux)
+	i.url = "http://" + server.Listener.Addr().String()
+	server.Start()
 	t.Cleanup(server.Close)
-	i.url = server.URL
 	return i
 }
 
