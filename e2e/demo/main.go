@@ -30,20 +30,19 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Stdout, *up); err != nil {
+	if err := run(ctx, os.Stdout, "bin", *up); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out io.Writer, up bool) (err error) {
+func run(ctx context.Context, out io.Writer, bin string, up bool) (err error) {
 	dir, err := os.MkdirTemp("", "keyserver-demo-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bin, err := filepath.Abs("bin")
-	if err != nil {
+	if bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
 	begun := time.Now()
