@@ -1,13 +1,14 @@
 # Everything here works on a machine that has Go, gcc, git, make and Debian's package manager.
 
 export GOTOOLCHAIN := go1.27.4
+export CGO_ENABLED := 0
 TOOL := go tool -modfile=tools/go.mod
 PROGRAMS := keyserver ks devidp
 
 .PHONY: build test demo demo-up lint bench mutants fuzz generate clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%)
+	go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%)
 
 test:
 	./scripts/need openssl
