@@ -99,10 +99,15 @@ func checkSQLite(ctx context.Context, c *sql.Conn) error {
 		c.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous),
 		c.QueryRowContext(ctx, `PRAGMA foreign_keys`).Scan(&foreignKeys),
 	)
+	if err != nil {
+		return err
+	}
+	return checkDurable(version, journal, synchronous, foreignKeys)
+}
+
+func checkDurable(version, journal string, synchronous, foreignKeys int) error {
 	const full = 2
 	switch {
-	case err != nil:
-		return err
 	case semver.Compare("v"+version, oldestSQLite) < 0:
 		return fmt.Errorf("SQLite %s is too old; %s or newer is needed", version, oldestSQLite)
 	case journal != "wal" || synchronous != full || foreignKeys != 1:

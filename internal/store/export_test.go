@@ -1,0 +1,50 @@
+package store
+
+import (
+	"context"
+	"testing"
+)
+
+// What the tests of checks call by themselves, since the faults cannot be had.
+var (
+	CheckFileSystem = checkFileSystem
+	CheckDurable    = checkDurable
+)
+
+// OnWriter runs a statement on the connection that writes, while nothing else does.
+func (db *DB) OnWriter(t testing.TB, statement string) {
+	t.Helper()
+	c, err := db.writer.take(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.writer.giveBack(c)
+	if _, err := c.ExecContext(context.Background(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Pragmas reads pragmas of every connection, of those that read too.
+func (db *DB) Pragmas(t testing.TB, name string) []string {
+	t.Helper()
+	var values []string
+	for _, p := range []conns{db.writer, db.readers} {
+		var taken []*conn
+		for range cap(p.free) {
+			c, err := p.take(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken = append(taken, c)
+			var value string
+			if err := c.QueryRowContext(context.Background(), `PRAGMA `+name).Scan(&value); err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, value)
+		}
+		for _, c := range taken {
+			p.giveBack(c)
+		}
+	}
+	return values
+}
