@@ -24,7 +24,7 @@ import (
 func TestAServerSaysWhoAndWhereItIsAndStopsWithoutLeavingAnythingBehind(t *testing.T) {
 	s := newSite(t)
 	s.edit("keyserver.yaml", "url:", "metrics-listen: 127.0.0.2:0\nurl:")
-	first := s.must(s.run("init", "--bootstrap", s.path("bootstrap.yaml")))
+	first := s.must(s.init())
 	v := s.serve()
 	for _, word := range []string{"server", "log"} {
 		if v.said[word] == "" || !strings.Contains(first.stdout, v.said[word]) {
@@ -50,15 +50,7 @@ func TestAServerSaysWhoAndWhereItIsAndStopsWithoutLeavingAnythingBehind(t *testi
 	if code := v.end(); code != exitOK {
 		t.Errorf("asked to stop, it ended with %d\n%s", code, v.log)
 	}
-	entries, err := os.ReadDir(s.path("data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if got := strings.Join(names, " "); got != "keyserver.db keyserver.db.lock keys log.key" {
+	if got := s.names("data"); got != "keys keyserver.db keyserver.db.lock log.key" {
 		t.Errorf("it leaves %s behind", got)
 	}
 }
@@ -67,7 +59,7 @@ func TestASecondServerOnTheSameDatabaseIsRefused(t *testing.T) {
 	s := newKeyserver(t)
 	v := s.serve()
 	s.refused(s.run("serve"), exitFailed, "another keyserver serves this database")
-	s.refused(s.run("init", "--bootstrap", s.path("bootstrap.yaml")), exitFailed, "another keyserver serves this database")
+	s.refused(s.init(), exitFailed, "another keyserver serves this database")
 	if code := v.end(); code != exitOK {
 		t.Errorf("the first one ended with %d", code)
 	}
@@ -77,7 +69,7 @@ func TestASecondServerOnTheSameDatabaseIsRefused(t *testing.T) {
 func TestWhoWaitsForAChangeIsAnsweredWhenTheServerStops(t *testing.T) {
 	s := newSite(t)
 	s.edit("keyserver.yaml", "url:", "metrics-listen: 127.0.0.2:0\nurl:")
-	s.must(s.run("init", "--bootstrap", s.path("bootstrap.yaml")))
+	s.must(s.init())
 	v := s.serve()
 	o := v.order("fw-prod", "release")
 	answer := make(chan error, 1)

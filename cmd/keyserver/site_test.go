@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -98,14 +99,14 @@ func newSite(t testing.TB) *site {
 func newKeyserver(t testing.TB) *site {
 	t.Helper()
 	s := newSite(t)
-	s.must(s.run("init", "--bootstrap", s.path("bootstrap.yaml")))
+	s.must(s.init())
 	return s
 }
 
 // twin is a copy of the site as it is.
 func (s *site) twin(t testing.TB) *site {
 	t.Helper()
-	twin := &site{TB: t, dir: filepath.Join(t.TempDir(), "twin"), clock: s.clock, env: s.env, idp: s.idp}
+	twin := &site{TB: t, dir: filepath.Join(t.TempDir(), "twin"), clock: s.clock, env: maps.Clone(s.env), idp: s.idp}
 	twin.copy(s.dir, twin.dir)
 	return twin
 }
