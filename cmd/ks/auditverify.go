@@ -173,6 +173,8 @@ func describeAudit(out auditOutput) *lines {
 	switch out.Remembered {
 	case 0:
 		l.field("compared", "with nothing: no checkpoint of this log was remembered here before")
+	case 1:
+		l.field("compared", "with 1 remembered checkpoint: the log begins with its log")
 	default:
 		l.field("compared", fmt.Sprintf("with %d remembered checkpoints: the log begins with that of each", out.Remembered))
 	}

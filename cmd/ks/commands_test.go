@@ -129,7 +129,7 @@ func TestAnEmptyLogIsALogToo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !strings.Contains(out.String(), "entries:    0\n") || !strings.Contains(out.String(), "compared:   with 1 remembered checkpoints") {
+	if !strings.Contains(out.String(), "entries:    0\n") || !strings.Contains(out.String(), "compared:   with 1 remembered checkpoint:") {
 		t.Errorf("got %s", out.String())
 	}
 }
