@@ -29,6 +29,8 @@ type site struct {
 	clock *testkit.Clock
 	env   map[string]string
 	idp   *identitytest.IdP
+
+	tokens []string
 }
 
 // passphrase opens the keystore of every site.
@@ -312,8 +314,17 @@ func (v *serving) sign(o api.Operation, text string) string {
 	return signed.Checkpoint
 }
 
+// token is an access token of a subject.
 func (s *site) token(who string) string {
-	return s.idp.Token("at+jwt", identitytest.AccessToken(s.clock.Now(), who))
+	token := s.idp.Token("at+jwt", identitytest.AccessToken(s.clock.Now(), who))
+	s.minted(token)
+	return token
+}
+
+// minted remembers tokens and returns all that there are.
+func (s *site) minted(tokens ...string) []string {
+	s.tokens = append(s.tokens, tokens...)
+	return s.tokens
 }
 
 // until asks again and again until the answer is yes.
