@@ -207,6 +207,11 @@ func TestStepsOfTheClockAreAuditedOnce(t *testing.T) {
 	expect("an hour more", time.Minute, -time.Minute)
 	k.Clock.Set(-2 * time.Second)
 	expect("2 s back", time.Minute, -time.Minute, -2*time.Second)
+	k.Clock.Set(-time.Second)
+	expect("another second back", time.Minute, -time.Minute, -2*time.Second, -time.Second)
+	k.Clock.Step(2 * time.Hour)
+	k.Clock.Set(-time.Hour) // to where it was not yet when the mark was stored
+	expect("an hour back of two", time.Minute, -time.Minute, -2*time.Second, -time.Second, -time.Hour)
 }
 
 func TestAClockStepThatCouldNotBeStoredIsStoredByTheNextBeat(t *testing.T) {

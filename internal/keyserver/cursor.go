@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strings"
 )
 
 // A cursor is where the page before ended, sealed for who asked for what: one that was forged, or given to
@@ -39,6 +40,9 @@ func (k *Keyserver) openCursor(c Caller, scope string, p Page) (string, error) {
 		return "", nil
 	}
 	last, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
+	if strings.ContainsAny(p.Cursor, "\r\n") { // which the decoder overlooks
+		last = nil
+	}
 	if err == nil {
 		last, err = k.cursors.Open(nil, nil, last, cursorOf(c, scope))
 	}

@@ -99,7 +99,7 @@ func (k *Keyserver) beatClock(ctx context.Context) error {
 		back := behind >= clockStep
 		old := clock.Add(behind)
 		switch {
-		case jumped >= clockStep:
+		case jumped.Abs() >= clockStep:
 			old = clock.Add(-jumped)
 		case back && k.behind:
 			return back, nil // said already
