@@ -328,8 +328,7 @@ func (s *site) minted(tokens ...string) []string {
 }
 
 // until asks again and again until the answer is yes.
-func until(t testing.TB, what string, yes func() bool) {
-	t.Helper()
+func until(t interface{ Fatalf(string, ...any) }, what string, yes func() bool) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for range 6000 {
