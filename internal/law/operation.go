@@ -235,12 +235,7 @@ func (o Operation) Grant(k KeyID) (KeyGrant, bool) {
 }
 
 func (o Operation) eligible(who SubjectID, k KeyID, f Facts) bool {
-	return slices.Contains(o.Eligible[k], who) && f.mayApprove(who, k)
-}
-
-// mayApprove is eligibility (rule 3) but for who asks: an enabled person with an approver role on the key.
-func (f Facts) mayApprove(who SubjectID, k KeyID) bool {
-	return f.subjects[who].Kind == User && f.Holds(who, Approver, k)
+	return slices.Contains(o.Eligible[k], who) && f.Holds(who, Approver, k)
 }
 
 // counted returns the set of people whose standing approval counts for the key now: a person counts once.

@@ -68,6 +68,8 @@ func TestOnlyTheOrdererAndNamedClientsPlaceSignOrders(t *testing.T) {
 	w.noOrder(law.NotFound)(w.place("ci", "fw-test"))
 	w.noOrder(law.Forbidden)(w.place("anna", "fw-test"))
 	w.noOrder(law.Forbidden)(w.place("ada", "fw-test"))
+	w.join("orderers", "ada") // who sees it and has an orderer role, but is not named
+	w.noOrder(law.Forbidden)(w.place("ada", "fw-test"))
 }
 
 // rule 10
@@ -115,6 +117,25 @@ func TestNoMoreUsesThanWereApproved(t *testing.T) {
 	}
 	w.noOrder(law.WrongState)(w.place("olga", "fw-dev"))
 	w.okOrder(w.place("olga", "fw-test")) // another key has its own uses
+}
+
+// Operation is a value: what a verb was asked of stays as it was (package comment).
+func TestAVerbChangesNothingInPlace(t *testing.T) {
+	w := newWorld(t)
+	w.orderWith(func(a *law.Ask) { a.Keys[1].MaxUses = 3 }, "fw-test", "fw-dev")
+	w.ok(w.approve("anna"))
+	before, want := w.op, sealOf(w.op, nil)
+	w.ok(w.withdraw("anna"))
+	w.ok(w.approve("anna"))
+	if got := sealOf(before, nil); got != want {
+		t.Errorf("withdrawing changed %q to %q", want, got)
+	}
+	w.okOrder(w.place("olga", "fw-dev"))
+	before, want = w.op, sealOf(w.op, nil)
+	w.okOrder(w.complete(w.okOrder(w.place("olga", "fw-dev"))))
+	if got := sealOf(before, nil); got != want {
+		t.Errorf("signing changed %q to %q", want, got)
+	}
 }
 
 // rule 10

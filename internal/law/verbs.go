@@ -187,7 +187,7 @@ func (f Facts) eligibleAtCreation(o Operation, k KeyID) []SubjectID {
 	for _, r := range f.roles {
 		for _, m := range r.Members {
 			barred := m == o.Orderer.Subject || m == o.Behind || slices.Contains(o.Clients, m)
-			if f.mayApprove(m, k) && !barred && !slices.Contains(people, m) {
+			if f.Holds(m, Approver, k) && !barred && !slices.Contains(people, m) {
 				people = append(people, m)
 			}
 		}

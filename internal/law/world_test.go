@@ -17,7 +17,7 @@ import (
 //	orderers   olga (a person, also an approver), ci and line (machines)
 //	approvers  fw-prod: anna, bert, carl, olga · fw-test: anna, dora, olga · ca: anna
 //	others     ada (administrator), otto (auditor), zoe (no role)
-//	keys       fw-prod needs 2, fw-test 1, fw-dev 0, ca 1, ed 0, rsa 0, root 2
+//	keys       fw-prod needs 2, fw-test 1, fw-dev 0, ca 1, ed 0, rsa 0, root 0
 //
 // carl is the person whom the tokens of the CI issuer call carl-at-ci.
 type world struct {
@@ -52,7 +52,7 @@ func newWorld(t testing.TB) *world {
 		Keys: []law.Key{
 			key("fw-prod", 2), key("fw-test", 1), key("fw-dev", 0),
 			with(key("ca", 1), func(k *law.Key) { k.Type = law.CA }),
-			with(key("root", 2), func(k *law.Key) { k.Type = law.Root }),
+			with(key("root", 0), func(k *law.Key) { k.Type = law.Root }),
 			with(key("ed", 0), func(k *law.Key) { k.Algorithm, k.Hash, k.Schemes = law.Ed25519, law.SHA512, []law.Scheme{law.EdDSA} }),
 			with(key("rsa", 0), func(k *law.Key) { k.Algorithm, k.Schemes = law.RSA3072, []law.Scheme{law.PKCS1v15, law.PSS} }),
 		},

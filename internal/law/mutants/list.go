@@ -1,0 +1,200 @@
+package main
+
+import "slices"
+
+// mutants lists the faults that are seeded.
+func mutants() []mutant {
+	return slices.Concat(uses(), approvals(), requirements(), endings(), judgedNow(), orders(), creation(), forms())
+}
+
+// uses: never more than were approved, and a use once taken is never given back (rules 10, 12, 13).
+func uses() []mutant {
+	return []mutant{
+		{"no check of the use count", "order.go", "if taken >= grant.MaxUses {", "if taken < 0 {"},
+		{"one use too many", "order.go", "if taken >= grant.MaxUses {", "if taken > grant.MaxUses {"},
+		{"the use is checked but not counted", "order.go", "p.Operation = o.use(ask.Key, 1, 0)", "p.Operation = o.use(ask.Key, 0, 0)"},
+		{"the use is given back after a failure", "order.go", "p.Order.State = OrderFailed",
+			"p.Order.State = OrderFailed\n\tp.Operation = p.Operation.use(r.Key, -1, 0)"},
+		{"a further attempt takes another use", "order.go", "	p.Order = prior\n	p.attempt(in, f, now)",
+			"	p.Order = prior\n	p.Operation = o.use(ask.Key, 1, 0)\n	p.attempt(in, f, now)"},
+		{"the use is counted when it is signed", "order.go", "p.Operation = p.Operation.use(r.Key, 0, 1)", "p.Operation = p.Operation.use(r.Key, 1, 1)"},
+		{"uses are counted in place", "operation.go", "	usage := map[KeyID]Usage{}\n	maps.Copy(usage, o.Usage)\n", "	_ = maps.Clone(o.Usage)\n	usage := o.Usage\n"},
+		{"exhausted before the signatures are there", "operation.go", "u.Taken < k.MaxUses || u.Signed < u.Taken", "u.Taken < k.MaxUses"},
+		{"exhausted while uses are left", "operation.go", "u.Taken < k.MaxUses || u.Signed < u.Taken", "u.Taken == 0 || u.Signed < u.Taken"},
+		{"never exhausted", "operation.go", "case o.spent():", "case o.spent() && false:"},
+	}
+}
+
+// approvals: by whom, for what, and how often (rules 2 to 6).
+func approvals() []mutant {
+	return []mutant{
+		{"approvals are counted instead of people", "operation.go", " && !slices.Contains(people, a.By) {", " {"},
+		{"one person approves twice", "verbs.go", "case o.standing(who) >= 0:", "case o.standing(who) >= 0 && false:"},
+		{"one key's quorum is taken for all", "operation.go", "		if !p.Needed.MetBy(len(p.Counted)) {\n			return fmt",
+			"		if p.Needed.MetBy(len(p.Counted)) {\n			return \"\"\n		}\n		if !p.Needed.MetBy(len(p.Counted)) {\n			return fmt"},
+		{"an approval counts for every key", "operation.go", "slices.Contains(a.Covers, k) && o.eligible(a.By, k, f) && ", ""},
+		{"what an approval covers is ignored", "operation.go", "a.Stands() && slices.Contains(a.Covers, k) && ", "a.Stands() && "},
+		{"eligibility at creation is ignored", "operation.go", "return slices.Contains(o.Eligible[k], who) && f.Holds(who, Approver, k)", "return f.Holds(who, Approver, k)"},
+		{"eligibility now is ignored", "operation.go", "return slices.Contains(o.Eligible[k], who) && f.Holds(who, Approver, k)", "return slices.Contains(o.Eligible[k], who)"},
+		{"a withdrawn approval counts", "operation.go", "if a.Stands() && slices.Contains(a.Covers, k)", "if slices.Contains(a.Covers, k)"},
+		{"the orderer counts as an approver", "verbs.go", "barred := m == o.Orderer.Subject || m == o.Behind", "barred := m == o.Behind"},
+		{"the person behind the orderer counts", "verbs.go", "m == o.Orderer.Subject || m == o.Behind || ", "m == o.Orderer.Subject || "},
+		{"a client counts as an approver", "verbs.go", " || slices.Contains(o.Clients, m)\n", "\n"},
+		{"a machine may be an approver", "facts.go", "if s.Kind != User && (r.Kind == Approver || r.Kind == Administrator) {", "if s.Kind != User && r.Kind == Administrator {"},
+		{"a machine may be an administrator", "facts.go", "if s.Kind != User && (r.Kind == Approver || r.Kind == Administrator) {", "if s.Kind != User && r.Kind == Approver {"},
+		{"anybody who sees it approves", "verbs.go", "	case len(covers) == 0:", "	case len(covers) == 0 && false:"},
+		{"the digest is not compared", "verbs.go", "case d != o.Digest():", "case d == \"\":"},
+		{"an approved operation is approved once more", "verbs.go", "case o.Recorded != Pending:", "case o.Recorded != Pending && false:"},
+		{"approved by a time-out", "operation.go", "case o.wants(f) == \"\":", "case o.wants(f) == \"\" || o.Expires.Sub(now) <= time.Minute:"},
+		{"somebody else's approval is withdrawn", "verbs.go", "return a.By == who && a.Stands()", "return a.Stands()"},
+		{"withdrawn after the first use", "verbs.go", "	case o.Used():\n		return out, refuse(WrongState, \"a sign order has been accepted under this operation; approvals",
+			"	case o.Used() && false:\n		return out, refuse(WrongState, \"a sign order has been accepted under this operation; approvals"},
+		{"the withdrawal window opens again after a failure", "operation.go", "if u.Taken > 0 {", "if u.Signed > 0 {"},
+		{"withdrawn after the end", "verbs.go", "	case o.Recorded.Final():\n		return out, refuse(WrongState, \"the operation is %s; there is nothing",
+			"	case false:\n		return out, refuse(WrongState, \"the operation is %s; there is nothing"},
+		{"withdrawn in place", "verbs.go", "	o.Approvals = slices.Clone(o.Approvals)\n	o.Approvals[mine]", "	o.Approvals[mine]"},
+		{"a withdrawal is not judged again", "verbs.go", "	out.add(Change{Kind: DidWithdraw, By: who})\n	return out.settle(f, now), nil", "	out.add(Change{Kind: DidWithdraw, By: who})\n	return out, nil"},
+		{"rejected after the first use", "verbs.go", "	case o.Used():\n		return out, refuse(WrongState, \"a sign order has been accepted under this operation; it can",
+			"	case o.Used() && false:\n		return out, refuse(WrongState, \"a sign order has been accepted under this operation; it can"},
+		{"rejected by who is not eligible", "verbs.go", "	case len(o.EligibleFor(who, f)) == 0:\n		return out, o.refuseIneligible(who)\n	case o.Recorded", "	case o.Recorded"},
+		{"only who has not approved may reject", "verbs.go", "	case len(o.EligibleFor(who, f)) == 0:\n		return out, o.refuseIneligible(who)\n	case o.Recorded",
+			"	case len(o.EligibleFor(who, f)) == 0 || o.standing(who) >= 0:\n		return out, o.refuseIneligible(who)\n	case o.Recorded"},
+		{"the queue forgets who has approved", "operation.go", "return o.State(f, now) == Pending &&", "return o.State(f, now) == Pending && o.standing(who) < 0 &&"},
+		{"an automatic approval is claimed where somebody approved", "operation.go",
+			"slices.ContainsFunc(o.Progress(f), func(p KeyProgress) bool { return !p.Needed.MetBy(0) })",
+			"slices.ContainsFunc(o.Keys, func(k KeyGrant) bool { return !k.Requirement.MetBy(0) })"},
+	}
+}
+
+// requirements: both then and now, and absent is never 0 (rules 2, 9).
+func requirements() []mutant {
+	return []mutant{
+		{"only the requirement of now", "operation.go", "k.Requirement.stricter(f.keys[k.Key].Requirement)", "f.keys[k.Key].Requirement"},
+		{"only the requirement at creation", "operation.go", "k.Requirement.stricter(f.keys[k.Key].Requirement)", "k.Requirement"},
+		{"the laxer requirement of the two", "key.go", "max(r.plusOne, s.plusOne)", "min(r.plusOne, s.plusOne)"},
+		{"the zero requirement is met", "key.go", "return r.plusOne > 0 && n >= r.plusOne-1", "return n >= r.plusOne-1"},
+		{"an absent requirement gives way to the other", "key.go", "if !r.Set() || !s.Set() {", "if !r.Set() && !s.Set() {"},
+		{"a key without a requirement is configured", "key.go", "case !k.Requirement.Set():", "case !k.Requirement.Set() && false:"},
+		{"one person too few is enough", "key.go", "n >= r.plusOne-1 }", "n >= r.plusOne-2 }"},
+		{"an operation without keys is approved", "operation.go", "	if len(o.Keys) == 0 {\n		return \"it names no key\"\n	}\n", ""},
+	}
+}
+
+// endings: final, at the right instant, and by the right people (rules 6 to 8).
+func endings() []mutant {
+	return []mutant{
+		{"final states are left", "operation.go", "case o.Recorded.Final() && o.Recorded != \"\":", "case o.Recorded.Final() && false:"},
+		{"an expired operation revives when the clock goes back", "operation.go", "case o.Recorded.Final() && o.Recorded != \"\":", "case o.Recorded.Final() && o.Recorded != \"\" && o.Recorded != Expired:"},
+		{"expiry is not looked at", "operation.go", "case !now.Before(o.Expires): // rule 8", "case false:"},
+		{"expired one instant late", "operation.go", "case !now.Before(o.Expires): // rule 8", "case now.After(o.Expires):"},
+		{"used operations do not expire", "operation.go", "case !now.Before(o.Expires): // rule 8", "case !now.Before(o.Expires) && !o.Used():"},
+		{"an ending does not say when", "operation.go", "o.Ending = Ending{At: now, Reason: c.Reason}", "o.Ending = Ending{Reason: c.Reason}"},
+		{"a refusal forgets the expiry that it met", "verbs.go", "return out, refuse(WrongState, \"the operation is %s and can no longer be approved\", o.Recorded)",
+			"return Outcome{Operation: o}, refuse(WrongState, \"the operation is %s and can no longer be approved\", o.Recorded)"},
+		{"an accepted clock leaves approved operations open", "operation.go", "	if o.Recorded.Final() {\n		return Outcome{Operation: o}\n	}\n	return o.end", "	if o.Recorded != Pending {\n		return Outcome{Operation: o}\n	}\n	return o.end"},
+		{"the held clock does not keep from creating", "verbs.go", "	if f.ClockHeld {", "	if f.ClockHeld && false {"},
+		{"the held clock does not keep from approving", "verbs.go", "	case f.ClockHeld:", "	case f.ClockHeld && false:"},
+		{"the held clock does not keep from signing", "order.go", "	case f.ClockHeld:", "	case f.ClockHeld && false:"},
+		{"rejected after the end", "verbs.go", "	case o.Recorded.Final():\n		return out, refuse(WrongState, \"the operation is %s and can no longer be rejected", "	case false:\n		return out, refuse(WrongState, \"the operation is %s and can no longer be rejected"},
+		{"revoked after the end", "verbs.go", "	case o.Recorded.Final():\n		return out, refuse(WrongState, \"the operation is %s already", "	case false:\n		return out, refuse(WrongState, \"the operation is %s already"},
+		{"revoking what is revoked does it again", "verbs.go", "	case o.Recorded == Revoked:\n		return out, nil\n	case o.Recorded.Final():", "	case o.Recorded.Final() && o.Recorded != Revoked:"},
+		{"anybody who sees it revokes", "verbs.go", "	case !mine:", "	case !mine && false:"},
+		{"an administrator cannot revoke", "verbs.go", " || f.Holds(who, Administrator, \"\") || len(o.EligibleFor", " || len(o.EligibleFor"},
+		{"revoked only before the first use", "verbs.go", "	case !mine:", "	case !mine || o.Used():"},
+		{"a revoked operation's signature is not withheld", "order.go", "if p.Operation.Recorded == Revoked {", "if p.Operation.Recorded == Revoked && false {"},
+		{"a withheld order keeps its signature", "order.go", "	p.Order.Settled = now\n	if p.Operation", "	p.Order.Settled = now\n	p.Order.Signature = signature\n	if p.Operation"},
+		{"an expiry withholds, too", "order.go", "if p.Operation.Recorded == Revoked {", "if p.Operation.Recorded.Final() {"},
+		{"a lapse withholds, too", "order.go", "if p.Operation.Recorded == Revoked {", "if p.Operation.Recorded == Revoked || p.Operation.Recorded == Pending {"},
+	}
+}
+
+// judgedNow: what administrators take away acts at once (rule 9).
+func judgedNow() []mutant {
+	return []mutant{
+		{"the orderer's role is not judged again", "operation.go", "if !f.Holds(o.Orderer.Subject, Orderer, k.Key) {", "if !f.Holds(o.Orderer.Subject, Orderer, k.Key) && false {"},
+		{"the disabled keep their roles", "facts.go", "return ok && f.subjects[who].Enabled", "return ok"},
+		{"an inactive key is used", "operation.go", "if f.keys[k.Key].State != KeyActive {", "if f.keys[k.Key].State != KeyActive && false {"},
+		{"a revoked key ends nothing", "operation.go", "case now.State == KeyRevoked:", "case now.State == KeyRevoked && false:"},
+		{"a replaced key pair goes unnoticed", "operation.go", "case now.Fingerprint != k.Fingerprint:", "case false:"},
+		{"once approved, always approved", "operation.go", "case o.wants(f) == \"\":", "case o.wants(f) == \"\" || o.Recorded == Approved:"},
+		{"once used, not judged again", "operation.go", "case o.wants(f) == \"\":", "case o.wants(f) == \"\" || o.Used():"},
+		{"an order is judged by what was last written down", "order.go", "p := Placed{Outcome: o.Settle(f, now)}", "p := Placed{Outcome: Outcome{Operation: o}}"},
+		{"a result is judged by what was last written down", "order.go", "func (o Operation) Complete(r Order, attempt int, signature []byte, f Facts, now time.Time) (Placed, error) {\n	p := Placed{Outcome: o.Settle(f, now), Order: r}",
+			"func (o Operation) Complete(r Order, attempt int, signature []byte, f Facts, now time.Time) (Placed, error) {\n	p := Placed{Outcome: Outcome{Operation: o}, Order: r}"},
+		{"everybody sees every operation", "facts.go", "	if !f.enabled(who) {\n		return false\n	}\n", "	if f.enabled(who) {\n		return true\n	}\n"},
+		{"the disabled see operations", "facts.go", "	if !f.enabled(who) {\n		return false\n	}\n", ""},
+	}
+}
+
+// orders: who, which key, which input, which attempt (rules 10, 12).
+func orders() []mutant {
+	return []mutant{
+		{"signed while pending", "order.go", "case o.Recorded != Approved:", "case o.Recorded != Approved && o.Recorded != Pending:"},
+		{"anybody who sees it signs", "order.go", "	case !party:", "	case !party && false:"},
+		{"clients cannot sign", "order.go", "party := ask.Who == o.Orderer.Subject || slices.Contains(o.Clients, ask.Who)", "party := ask.Who == o.Orderer.Subject"},
+		{"the requester's role is not looked at", "order.go", "case !f.Holds(ask.Who, Orderer, ask.Key):", "case false:"},
+		{"a key that is not in the operation", "order.go", "	case !named:", "	case !named && false:"},
+		{"a CA key signs an input", "order.go", "	case k.Type != Firmware:", "	case k.Type == Root:"},
+		{"a ROOT key's order is refused as not covered", "order.go", "	case k.Type == Root:", "	case false:"},
+		{"artifacts are not looked at", "order.go", "return in, o.checkArtifact(in, k)", "return in, nil"},
+		{"artifacts are compared by hash alone", "order.go", "a.Hash == in.Hash && a.Digest == digest && sized", "a.Hash == in.Hash && digest != \"\" && sized"},
+		{"artifacts that the key needs now are not asked for", "order.go", "if len(o.Artifacts) == 0 && !k.ArtifactsNeeded {", "if len(o.Artifacts) == 0 {"},
+		{"digests of any length", "order.go", "case ask.Data == nil && len(ask.Digest) != k.Hash.Size():", "case ask.Data == nil && len(ask.Digest) == 0:"},
+		{"any scheme", "order.go", "case !slices.Contains(k.Schemes, in.Scheme):", "case in.Scheme == \"\":"},
+		{"any hash", "order.go", "case in.Hash != k.Hash:", "case in.Hash.Size() == 0:"},
+		{"Ed25519 signs a digest", "order.go", "case in.Scheme == EdDSA && ask.Data == nil:", "case false:"},
+		{"the idempotency key is ignored", "order.go", "	if prior != nil {", "	if prior != nil && false {"},
+		{"an idempotency key goes with another input", "order.go", "case err != nil || !in.same(prior.Input):", "case err != nil:"},
+		{"inputs are the same whatever the digest", "order.go", " && bytes.Equal(in.Digest, other.Digest)", " && len(bytes.Clone(in.Digest)) == len(other.Digest)"},
+		{"an idempotency key is everybody's", "order.go", "prior.Requester != ask.Who || ", ""},
+		{"an idempotency key goes with every key", "order.go", "prior.Key != ask.Key || ", ""},
+		{"a signed order is signed again", "order.go", "case prior.State == OrderSigned || prior.Running(now):", "case prior.Running(now):"},
+		{"a further attempt while one runs", "order.go", "case prior.State == OrderSigned || prior.Running(now):", "case prior.State == OrderSigned:"},
+		{"a lease never ends", "order.go", "return r.State == OrderRunning && now.Before(r.Lease)", "return r.State == OrderRunning"},
+		{"a lease ends one instant late", "order.go", "return r.State == OrderRunning && now.Before(r.Lease)", "return r.State == OrderRunning && !now.After(r.Lease)"},
+		{"a further attempt is not judged", "order.go", "if in, err = o.judge(ask, f); err != nil {", "if in, err = ask.input(f.keys[ask.Key]); err != nil {"},
+		{"a further attempt signs what the key says now", "order.go", "	ask.Hash, ask.Scheme = in.Hash, in.Scheme", "	_, _ = in.Hash, in.Scheme"},
+		{"a further attempt has the number of the first", "order.go", "	p.Order.Attempt++", "	p.Order.Attempt = 1"},
+		{"a result of any attempt is taken", "order.go", "if r.State != OrderRunning || r.Attempt != attempt {", "if r.State != OrderRunning {"},
+		{"a result is taken twice", "order.go", "if r.State != OrderRunning || r.Attempt != attempt {", "if r.Attempt != attempt {"},
+		{"a failure is not counted as a failure", "order.go", "p.Order.State = OrderFailed", "p.Order.State = OrderRunning"},
+		{"the zero permit is granted", "permit.go", "return p.granted", "return p.granted || p.attempt == 0"},
+	}
+}
+
+// creation: refused as a whole if anything cannot be (rule 1).
+func creation() []mutant {
+	return []mutant{
+		{"created without an orderer role", "verbs.go", "case !f.Holds(who, Orderer, a.Key):", "case !known:"},
+		{"created with a ROOT key", "verbs.go", "case known && k.Type == Root:", "case known && false:"},
+		{"created with an inactive key", "verbs.go", "case k.State != KeyActive:", "case false:"},
+		{"created beyond the use limit", "verbs.go", "case a.MaxUses < 1 || a.MaxUses > k.MaxUses:", "case a.MaxUses < 1:"},
+		{"created with no uses", "verbs.go", "case a.MaxUses < 1 || a.MaxUses > k.MaxUses:", "case a.MaxUses > k.MaxUses:"},
+		{"created beyond the longest validity", "verbs.go", "ask.Validity < time.Millisecond || ask.Validity > k.MaxValidity", "ask.Validity < time.Millisecond"},
+		{"created with a requirement that cannot be met", "verbs.go", "if !k.Requirement.MetBy(len(o.Eligible[k.ID])) {", "if !k.Requirement.Set() {"},
+		{"created with a key named twice", "verbs.go", "return a.Key == b.Key })", "return false })"},
+		{"created without the artifacts that the key needs", "verbs.go", "case k.ArtifactsNeeded && len(ask.Artifacts) == 0:", "case false:"},
+		{"created by a job that nobody known set off", "verbs.go", "if found && f.enabled(person) || issuer.ActorOptional {", "if found || !found {"},
+		{"created by a job that somebody disabled set off", "verbs.go", "if found && f.enabled(person) || issuer.ActorOptional {", "if found || issuer.ActorOptional {"},
+		{"the person behind is forgotten", "verbs.go", "Behind: behind,", "Behind: behind[:0],"},
+		{"the requirement is forgotten at creation", "verbs.go", "KeyGrant{k.ID, k.Fingerprint, a.MaxUses, k.Requirement}", "KeyGrant{k.ID, k.Fingerprint, a.MaxUses, Require(0)}"},
+		{"not approved at creation though nobody is needed", "verbs.go", "	return out.settle(f, now), nil\n}\n\n// Approve", "	return out, nil\n}\n\n// Approve"},
+		{"created from what cannot be written down", "verbs.go", "if _, err := o.canonical(); err != nil {", "if _, err := o.canonical(); err != nil && false {"},
+	}
+}
+
+// forms: the digest holds everything, and no text deceives (rule 4, THREATS.md R16 and R17).
+func forms() []mutant {
+	return []mutant{
+		{"the digest leaves out the clients", "digest.go", "Orderer: s.Orderer, Clients: s.Clients,", "Orderer: s.Orderer,"},
+		{"the digest leaves out the claims", "digest.go", "Expires: s.Expires.UnixMilli(), Claims: s.Claims,", "Expires: s.Expires.UnixMilli(),"},
+		{"the digest leaves out the requirements", "digest.go", "k.MaxUses, k.Requirement.People()}", "k.MaxUses, 0}"},
+		{"the digest leaves out the nonce", "digest.go", "Operation: s.ID, Nonce: s.Nonce, Orderer: s.Orderer, Clients: s.Clients,", "Operation: s.ID, Orderer: s.Orderer, Clients: s.Clients,"},
+		{"members are not sorted", "digest.go", "err = v.Canonicalize()", "err = v.Compact()"},
+		{"other forms than the canonical are read", "digest.go", "if string(s.Canonical()) != string(canonical) {", "if false {"},
+		{"invisible characters are let through", "text.go", " &&\n		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)", ""},
+		{"format characters are let through", "text.go", "unicode.S, unicode.Zs)", "unicode.S, unicode.Zs, unicode.Cf)"},
+		{"control characters are let through", "text.go", "unicode.S, unicode.Zs)", "unicode.S, unicode.Zs, unicode.Cc)"},
+		{"e-mail is an identity", "facts.go", "claim == \"email\" || ", ""},
+	}
+}
