@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -15,9 +14,8 @@ import (
 )
 
 const (
-	batchLength  = 64               // closures in one commit
-	queueLength  = 1024             // closures waiting, of each kind
-	batchTimeout = 30 * time.Second // for one commit with all that is in it
+	batchLength = 64   // closures in one commit
+	queueLength = 1024 // closures waiting, of each kind
 )
 
 // ErrBusy says that too many updates wait; nothing was changed.
@@ -153,13 +151,10 @@ func (j *job) finish(err error) {
 	close(j.done)
 }
 
-// run makes one commit of a batch. The batch has a context of its own: a caller who goes away does not
-// take the others along.
+// run makes one commit of a batch.
 func (db *DB) run(jobs []*job) {
-	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
-	defer cancel()
 	b := &batch{db: db, id: uuid.NewString(), tree: db.Head()}
-	errs, err := b.attempt(ctx, jobs)
+	errs, err := b.attempt(jobs)
 	if err != nil && b.committing {
 		err = b.lookUp(err)
 	}
@@ -192,8 +187,9 @@ type batch struct {
 }
 
 // attempt runs the closures and makes what they wrote durable. It returns the error of each; they count only
-// if the commit happened.
-func (b *batch) attempt(ctx context.Context, jobs []*job) ([]error, error) {
+// if the commit happened. No context of a caller is in it: one who goes away does not take the others along.
+func (b *batch) attempt(jobs []*job) ([]error, error) {
+	ctx := context.Background() // without a deadline: no statement waits longer than the busy timeout
 	c, err := b.db.writer.take(ctx)
 	if err != nil {
 		return nil, err
@@ -226,8 +222,7 @@ func (b *batch) attempt(ctx context.Context, jobs []*job) ([]error, error) {
 // lookUp finds out whether a commit happened whose answer was the error given: it is never run again
 // blindly. It holds the write lock, so that the commit is not still under way.
 func (b *batch) lookUp(answer error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
-	defer cancel()
+	ctx := context.Background()
 	c, err := b.db.writer.take(ctx)
 	if err != nil {
 		return errors.Join(answer, fmt.Errorf("looking up whether it happened: %w", err))

@@ -129,11 +129,20 @@ func (q querier) note(err error) error {
 }
 
 func (q querier) exec(text string, args ...any) error {
+	_, err := q.changed(text, args...)
+	return err
+}
+
+// changed runs a statement and says how many rows it changed.
+func (q querier) changed(text string, args ...any) (rows int64, err error) {
 	s, err := q.c.prepared(q.ctx, text)
 	if err == nil {
-		_, err = s.ExecContext(q.ctx, args...)
+		var done sql.Result
+		if done, err = s.ExecContext(q.ctx, args...); err == nil {
+			rows, err = done.RowsAffected()
+		}
 	}
-	return q.note(err)
+	return rows, q.note(err)
 }
 
 // row reads the one row of a query; sql.ErrNoRows if there is none.
@@ -147,6 +156,10 @@ func (q querier) row(text string, args []any, into ...any) error {
 
 // each calls fn for every row of a query. Its error ends the query and is returned.
 func (q querier) each(text string, args []any, fn func(scan func(...any) error) error) error {
+	return q.rows(text, args, func(r *sql.Rows) error { return fn(r.Scan) })
+}
+
+func (q querier) rows(text string, args []any, fn func(*sql.Rows) error) error {
 	s, err := q.c.prepared(q.ctx, text)
 	if err != nil {
 		return q.note(err)
@@ -157,7 +170,7 @@ func (q querier) each(text string, args []any, fn func(scan func(...any) error) 
 	}
 	defer func() { _ = rows.Close() }() // Err says all that Close would
 	for rows.Next() {
-		if err := fn(rows.Scan); err != nil {
+		if err := fn(rows); err != nil {
 			return err
 		}
 	}

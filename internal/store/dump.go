@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -14,21 +14,7 @@ type Dump struct{ q querier }
 
 // Inspect runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
 func Inspect[T any](ctx context.Context, db *DB, fn func(*Dump) (T, error)) (T, error) {
-	var none T
-	c, err := db.readers.take(ctx)
-	if err != nil {
-		return none, &Unavailable{err}
-	}
-	defer db.readers.giveBack(c)
-	q := querier{ctx, c}
-	if err := q.begin(`BEGIN`); err != nil {
-		return none, &Unavailable{err}
-	}
-	out, err := fn(&Dump{q})
-	if c.failed != nil {
-		return none, &Unavailable{c.failed}
-	}
-	return out, err
+	return read(ctx, db, func(q querier) (T, error) { return fn(&Dump{q}) })
 }
 
 // Rows reads every column of every row of a table. columns and values are valid until fn returns.
@@ -54,23 +40,25 @@ func (d *Dump) Count(table string) (int64, error) {
 func (d *Dump) Hashes() tlog.HashReader { return d.q }
 
 func (d *Dump) each(table, text string, args []any, fn func([]string, []any) error) error {
-	s, err := d.q.c.prepared(d.q.ctx, text)
-	if err != nil {
-		return fmt.Errorf("reading table %s: %w", table, d.q.note(err))
-	}
-	rows, err := s.QueryContext(d.q.ctx, args...)
-	if err != nil {
-		return fmt.Errorf("reading table %s: %w", table, d.q.note(err))
-	}
-	columns, err := rows.Columns()
-	values, into := make([]any, len(columns)), make([]any, len(columns))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	for err == nil && rows.Next() {
-		if err = d.q.note(rows.Scan(into...)); err == nil {
-			err = fn(columns, values)
+	var columns []string
+	var values, into []any
+	err := d.q.rows(text, args, func(r *sql.Rows) (err error) {
+		if columns == nil {
+			if columns, err = r.Columns(); err != nil {
+				return err
+			}
+			values, into = make([]any, len(columns)), make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
 		}
+		if err := r.Scan(into...); err != nil {
+			return err
+		}
+		return fn(columns, values)
+	})
+	if err != nil && d.q.c.failed != nil {
+		return fmt.Errorf("reading table %s: %w", table, err)
 	}
-	return errors.Join(err, d.q.note(rows.Err()), d.q.note(rows.Close()))
+	return err
 }

@@ -111,10 +111,9 @@ func (tx *Tx) SaveOperation(o Operation, first audit.Event, more ...audit.Event)
 }
 
 func (tx *Tx) updateOperation(o Operation) error {
-	var revision int64
-	err := tx.q.row(`UPDATE operations SET revision = revision + 1, state = $3, endedat = $4, endedby = $5, endedreason = $6 WHERE id = $1 AND revision = $2 RETURNING revision`,
-		[]any{string(o.ID), o.Revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason}, &revision)
-	if errors.Is(err, sql.ErrNoRows) {
+	n, err := tx.q.changed(`UPDATE operations SET revision = revision + 1, state = $3, endedat = $4, endedby = $5, endedreason = $6 WHERE id = $1 AND revision = $2`,
+		string(o.ID), o.Revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason)
+	if err == nil && n == 0 {
 		err = errors.New("it is not there, or was changed in between")
 	}
 	return err

@@ -37,35 +37,39 @@ type Tx struct {
 
 // View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
 func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, error) {
+	return read(ctx, db, func(q querier) (T, error) {
+		var none T
+		h, err := readHead(q, "")
+		if err != nil {
+			return none, &Unavailable{err}
+		}
+		r, err := db.reader(q, h, true)
+		if err != nil {
+			return none, &Unavailable{err}
+		}
+		return fn(&r)
+	})
+}
+
+func read[T any](ctx context.Context, db *DB, fn func(querier) (T, error)) (T, error) {
 	var none T
 	c, err := db.readers.take(ctx)
 	if err != nil {
 		return none, &Unavailable{err}
 	}
 	defer db.readers.giveBack(c)
-	r, err := db.beginView(querier{ctx, c})
-	if err != nil {
-		return none, &Unavailable{err}
+	q := querier{ctx, c}
+	if err = db.present(); err == nil {
+		err = q.begin(db.dialect.view)
 	}
-	out, err := fn(&r)
+	if err != nil {
+		return none, &Unavailable{fmt.Errorf("beginning to read: %w", err)}
+	}
+	out, err := fn(q)
 	if c.failed != nil {
 		return none, &Unavailable{c.failed}
 	}
 	return out, err
-}
-
-func (db *DB) beginView(q querier) (Reader, error) {
-	if err := db.present(); err != nil {
-		return Reader{}, err
-	}
-	if err := q.begin(db.dialect.view); err != nil {
-		return Reader{}, fmt.Errorf("beginning to read: %w", err)
-	}
-	h, err := readHead(q, "")
-	if err != nil {
-		return Reader{}, err
-	}
-	return db.reader(q, h, true)
 }
 
 // Now is the time that the law is judged by: the database's, never before the stored mark.

@@ -1,0 +1,66 @@
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+	"example.org/keyserver/internal/store/storetest"
+)
+
+// BenchmarkFdatasync is what the disk can do: append what one commit of one event appends, and make it durable.
+func BenchmarkFdatasync(b *testing.B) {
+	f, err := os.OpenFile(filepath.Join(b.TempDir(), "file"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	must(b, err)
+	defer func() { _ = f.Close() }()
+	frames := make([]byte, 6*4120)
+	for b.Loop() {
+		_, err := f.Write(frames)
+		must(b, err)
+		must(b, unix.Fdatasync(int(f.Fd())))
+	}
+}
+
+func BenchmarkUpdateOfOneEvent(b *testing.B) {
+	db := newFile(b).create(b, store.Options{})
+	for b.Loop() {
+		must(b, update(db, say("one event")))
+	}
+}
+
+// BenchmarkSignOrder accepts sign orders, one after the other and many at once.
+func BenchmarkSignOrder(b *testing.B) {
+	for _, callers := range []int{1, 8, 32, 128} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			db := newFile(b).create(b, store.Options{})
+			must(b, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "one", law.MaxUses, "fw") }))
+			var n atomic.Int64
+			b.SetParallelism(callers) // times GOMAXPROCS
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					id := law.OrderID(fmt.Sprintf("%08d", n.Add(1)))
+					if err := update(db, func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", id); return err }); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkView(b *testing.B) {
+	db := newFile(b).create(b, store.Options{})
+	must(b, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "one", 1, "fw") }))
+	read := func(r *store.Reader) (any, error) { _, _, err := r.Operation("one"); return nil, err }
+	for b.Loop() {
+		_, err := store.View(b.Context(), db, read)
+		must(b, err)
+	}
+}
