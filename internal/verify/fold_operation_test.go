@@ -307,6 +307,12 @@ func TestAT01_AForgedClockIsFound(t *testing.T) {
 			l.remove(i - 1)
 			return i - 1
 		}},
+		"an operation that outlives it and is not counted": {"rule 8", func(l *log) int {
+			i := l.find(0, audit.ClockAccepted)
+			l.edit(i, func(e *audit.Event) { e.Count-- })
+			l.remove(i - 1)
+			return i - 1
+		}},
 		"another number of ended operations": {"rule 8", func(l *log) int {
 			i := l.find(0, audit.ClockAccepted)
 			l.edit(i, func(e *audit.Event) { e.Count++ })
@@ -351,24 +357,25 @@ func TestAT01_AnEventThatTellsTooMuchOrTooLittleIsFound(t *testing.T) {
 	}
 	const form = "the form of the configuration"
 	wantRefused(t, map[string]forgery{
-		"a session":                     edited("what an event tells", audit.OperationCreated, func(e *audit.Event) { e.Session = "session" }),
-		"a signature before its time":   edited("what an event tells", audit.OrderAccepted, func(e *audit.Event) { e.Signature = e.Input }),
-		"no batch":                      edited("what an event tells", audit.OrderAccepted, func(e *audit.Event) { e.Batch = "" }),
-		"no reason":                     edited("what an event tells", audit.OperationRejected, func(e *audit.Event) { e.Reason = "" }),
-		"no actor":                      edited("what an event tells", audit.OrderAccepted, func(e *audit.Event) { e.Actor = nil }),
-		"another server":                edited("one server", audit.ServerStarted, func(e *audit.Event) { e.Server = "another" }),
-		"a refusal of what never was":   edited("I11", audit.OrderRefused, func(e *audit.Event) { e.Operation = "another" }),
-		"a refusal of another digest":   edited("I11", audit.OrderRefused, func(e *audit.Event) { e.Digest = "another" }),
-		"a refusal of an unknown order": edited("I11", audit.OrderRefused, func(e *audit.Event) { e.Order = "another" }),
-		"a refusal that is no event":    edited("section 7", audit.OrderRefused, func(e *audit.Event) { e.Refusal = law.Held }),
-		"an unknown kind of object":     edited(form, audit.ConfigurationChanged, func(e *audit.Event) { c := *e.Configuration; c.Kind = "page"; e.Configuration = &c }),
-		"an object under another name":  edited(form, audit.ConfigurationChanged, func(e *audit.Event) { c := *e.Configuration; c.ID = "another"; e.Configuration = &c }),
-		"an unknown member":             configured(form, "fw-zero", `"state":"active"`, `"state":"active","x":1`, 0),
-		"a key without a requirement":   configured("section 3", "fw-zero", `"requirement":0`, `"requirement":null`, 0),
-		"another fingerprint":           configured("rule 9", "fw-zero", `"fingerprint":"`, `"fingerprint":"0`, 0),
-		"a machine that approves":       configured(form, "approvers", `"alice"`, `"ci"`, -1),
-		"a member who does not exist":   configured(form, "approvers", `"alice"`, `"nobody"`, -1),
-		"an unknown kind of role":       configured(form, "approvers", `"kind":"approver"`, `"kind":"king"`, -1),
-		"two people with one name":      configured(form, "alice", `"actors":[]`, `"actors":[{"issuer":"https://builds.test","value":"dora-at-builds"}]`, -1),
+		"a session":                       edited("what an event tells", audit.OperationCreated, func(e *audit.Event) { e.Session = "session" }),
+		"a signature before its time":     edited("what an event tells", audit.OrderAccepted, func(e *audit.Event) { e.Signature = e.Input }),
+		"no batch":                        edited("what an event tells", audit.OrderAccepted, func(e *audit.Event) { e.Batch = "" }),
+		"no reason":                       edited("what an event tells", audit.OperationRejected, func(e *audit.Event) { e.Reason = "" }),
+		"no actor":                        edited("what an event tells", audit.OrderAccepted, func(e *audit.Event) { e.Actor = nil }),
+		"another server":                  edited("one server", audit.ServerStarted, func(e *audit.Event) { e.Server = "another" }),
+		"a refusal of what never was":     edited("I11", audit.OrderRefused, func(e *audit.Event) { e.Operation = "another" }),
+		"a refusal to see what never was": edited("I11", audit.RequestRefused, func(e *audit.Event) { e.Operation, e.Digest = "another", "" }),
+		"a refusal of another digest":     edited("I11", audit.OrderRefused, func(e *audit.Event) { e.Digest = "another" }),
+		"a refusal of an unknown order":   edited("I11", audit.OrderRefused, func(e *audit.Event) { e.Order = "another" }),
+		"a refusal that is no event":      edited("section 7", audit.OrderRefused, func(e *audit.Event) { e.Refusal = law.Held }),
+		"an unknown kind of object":       edited(form, audit.ConfigurationChanged, func(e *audit.Event) { c := *e.Configuration; c.Kind = "page"; e.Configuration = &c }),
+		"an object under another name":    edited(form, audit.ConfigurationChanged, func(e *audit.Event) { c := *e.Configuration; c.ID = "another"; e.Configuration = &c }),
+		"an unknown member":               configured(form, "fw-zero", `"state":"active"`, `"state":"active","x":1`, 0),
+		"a key without a requirement":     configured("section 3", "fw-zero", `"requirement":0`, `"requirement":null`, 0),
+		"another fingerprint":             configured("rule 9", "fw-zero", `"fingerprint":"`, `"fingerprint":"0`, 0),
+		"a machine that approves":         configured(form, "approvers", `"alice"`, `"ci"`, -1),
+		"a member who does not exist":     configured(form, "approvers", `"alice"`, `"nobody"`, -1),
+		"an unknown kind of role":         configured(form, "approvers", `"kind":"approver"`, `"kind":"king"`, -1),
+		"two people with one name":        configured(form, "alice", `"actors":[]`, `"actors":[{"issuer":"https://builds.test","value":"dora-at-builds"}]`, -1),
 	})
 }

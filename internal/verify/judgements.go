@@ -70,6 +70,7 @@ func (f *Fold) become(o *operation, to law.State, e *audit.Event) {
 		return
 	}
 	o.endedAt, o.reason = e.Time, e.Reason
+	o.placed, o.artifacts = nil, nil // no sign order is accepted or attempted any more
 	if e.Actor != nil {
 		o.endedBy = e.Actor.Subject
 	}
