@@ -244,13 +244,6 @@ func configuration() law.Configuration {
 	}
 }
 
-// Lose makes every commit fail while do runs.
-func (w *World) Lose(do func()) {
-	w.lose.Store(true)
-	do()
-	w.lose.Store(false)
-}
-
 // WhileSigning does something each time the keystore is asked, before it answers.
 func (w *World) WhileSigning(do func()) {
 	w.Keystore.Hook(keystoretest.Hooks{Before: func(context.Context, law.Permit) error { do(); return nil }})
