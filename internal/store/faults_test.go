@@ -143,6 +143,7 @@ func TestAT03_ADatabaseLockedByAnotherProcessIsUnavailableUntilItIsReleased(t *t
 	if _, err := store.View(t.Context(), db, func(*store.Reader) (any, error) { return nil, nil }); err != nil {
 		t.Errorf("reading under the lock: %v", err)
 	}
+	storetest.Check(t, f.open(t, store.Options{})) // a tool
 	close(end)
 	wg.Wait()
 	must(t, update(db, say("after")))

@@ -184,7 +184,7 @@ func (r *Reader) OperationIDs(query OperationQuery) ([]law.OperationID, error) {
 	}
 	if len(query.States) > 0 {
 		var in []string
-		for _, s := range query.States {
+		for _, s := range slices.Compact(slices.Sorted(slices.Values(query.States))) { // few texts to prepare
 			in = append(in, arg(string(s)))
 		}
 		where = append(where, `o.state IN (`+strings.Join(in, `, `)+`)`)
@@ -215,7 +215,10 @@ func (r *Reader) OpenOperationIDs(after law.OperationID, limit int) ([]law.Opera
 func (r *Reader) PendingOf(orderer law.SubjectID, now time.Time) (int, error) {
 	var n int
 	err := r.q.row(`SELECT count(*) FROM operations WHERE orderer = $1 AND state = 'pending' AND expires > $2`, []any{string(orderer), millis(now)}, &n)
-	return n, err
+	if err != nil {
+		return 0, fmt.Errorf("counting pending operations: %w", err)
+	}
+	return n, nil
 }
 
 func (r *Reader) ids(text string, args ...any) ([]law.OperationID, error) {
@@ -226,5 +229,8 @@ func (r *Reader) ids(text string, args ...any) ([]law.OperationID, error) {
 		out = append(out, id)
 		return err
 	})
-	return slices.Clip(out), err
+	if err != nil {
+		return nil, fmt.Errorf("listing operations: %w", err)
+	}
+	return out, nil
 }
