@@ -102,11 +102,11 @@ func TestAR02_ARequirementThatIsAbsentIsAnErrorAtStart(t *testing.T) {
 	if err := keyserver.Initialise(k.Context(), db, nil, world); err == nil {
 		t.Error("a first configuration in which a key has no requirement was stored")
 	}
-	before := len(k.Events(""))
+	before := k.LogSize()
 	if err := k.Keyserver.Configure(k.Context(), k.Caller("ada"), "test", world); err == nil {
 		t.Error("a configuration in which a key has no requirement was stored")
 	}
-	if n := len(k.Events("")) - before; n != 0 {
+	if n := k.LogSize() - before; n != 0 {
 		t.Errorf("the configuration that was refused left %d events", n)
 	}
 }
@@ -277,7 +277,7 @@ func TestAR07_OneRejectionIsFinal(t *testing.T) {
 func everythingIsRefused(k *testkit.Kit, o keyserver.Operation, want law.RefusalKind) {
 	k.Helper()
 	server, ctx := k.Keyserver, k.Context()
-	before, signs := len(k.Events("")), len(k.Keystore.Calls())
+	before, signs := k.LogSize(), len(k.Keystore.Calls())
 	n := 0
 	for what, do := range map[string]func() error{
 		"approving": func() error { _, err := server.Approve(ctx, k.Caller("alice"), o.ID, o.Digest); return err },
@@ -296,7 +296,7 @@ func everythingIsRefused(k *testkit.Kit, o keyserver.Operation, want law.Refusal
 		testkit.Refused(k, what, do(), want)
 		n++
 	}
-	events := k.Events("")[before:]
+	events := k.EventsSince(before)
 	for _, e := range events {
 		if e.Refusal != want || e.Actor == nil || e.Route == "" || e.Operation != o.ID {
 			k.Errorf("a refusal was written as %+v", e)

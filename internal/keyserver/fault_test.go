@@ -165,7 +165,7 @@ func TestAT03_WithoutItsAuditEventNothingHappens(t *testing.T) {
 	k := testkit.NewWith(t, testkit.Options{Commit: fault.commit})
 	approved := k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
 	pending := k.Approve(k.Create(testkit.Ask("fw-prod")), "alice")
-	size := len(k.Events(""))
+	size := k.LogSize()
 	fault.set(didNotHappen, true) // a disk that is full
 	for what, do := range map[string]func() error{
 		"creating": func() error { _, err := k.CreateAs(k.Caller("olga"), testkit.Ask("fw-dev")); return err },
@@ -190,7 +190,7 @@ func TestAT03_WithoutItsAuditEventNothingHappens(t *testing.T) {
 	if n := len(k.Keystore.Calls()); n != 0 {
 		t.Errorf("the keystore was asked %d times", n)
 	}
-	if n := len(k.Events("")) - size; n != 0 {
+	if n := k.LogSize() - size; n != 0 {
 		t.Errorf("there are %d new events", n)
 	}
 	for _, o := range []keyserver.Operation{approved, pending} {
@@ -211,13 +211,13 @@ func TestAT03_AnEventThatCannotBeWrittenTakesItsChangeBack(t *testing.T) {
 	k := testkit.New(t)
 	o := k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
 	k.Clock.Step(testkit.Day)
-	size := len(k.Events(""))
+	size := k.LogSize()
 	ask := testkit.OrderAsk("fw-one", "not UTF-8: \xff", "image") // which no entry of the log can hold
 	_, err := k.Sign(o, ask)
 	if refusal, is := errors.AsType[*law.Refusal](err); err == nil || is {
 		t.Errorf("a refusal that could not be audited was answered: %v", refusal)
 	}
-	if n := len(k.Events("")) - size; n != 0 { // not even the expiry that it would have settled
+	if n := k.LogSize() - size; n != 0 { // not even the expiry that it would have settled
 		t.Errorf("there are %d new events", n)
 	}
 }

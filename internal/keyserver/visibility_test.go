@@ -72,13 +72,13 @@ func TestAnOperationExistsForThoseWhomItConcernsAlone(t *testing.T) {
 	order := k.MustSign(o, testkit.OrderAsk("fw-prod", "1", "image"))
 
 	for _, who := range []law.SubjectID{"olga", "ci", "alice", "bob", "carol", "peter", "ada", "adam", "audrey"} {
-		size := len(k.Events(""))
+		size := k.LogSize()
 		for what, look := range looks {
 			if err := look(k, k.Caller(who), o.ID, order.ID); err != nil {
 				t.Errorf("%s looks at %s: %v", who, what, err)
 			}
 		}
-		if n := len(k.Events("")) - size; n != 0 {
+		if n := k.LogSize() - size; n != 0 {
 			t.Errorf("that %s looked left %d events", who, n)
 		}
 	}
@@ -102,14 +102,14 @@ func TestAnOperationExistsForThoseWhomItConcernsAlone(t *testing.T) {
 // hidden checks that what somebody does is answered as if there were no such thing, and is one event.
 func hidden(k *testkit.Kit, what string, who law.SubjectID, o keyserver.Operation, do func() error) {
 	k.Helper()
-	size := len(k.Events(""))
+	size := k.LogSize()
 	err := do()
 	testkit.Refused(k, what, err, law.NotFound)
 	if unknown := looks["the operation"](k, k.Caller(who), law.OperationID(uuid.NewString()), ""); err == nil ||
 		!strings.HasPrefix(unknown.Error(), "there is no such") || !strings.HasPrefix(err.Error(), "there is no such") {
 		k.Errorf("%s: hidden is told as %v, unknown as %v", what, err, unknown)
 	}
-	events := k.Events("")[size:]
+	events := k.EventsSince(size)
 	if len(events) != 1 || events[0].Refusal != law.NotFound || events[0].Actor.Subject != who || events[0].Operation != o.ID && events[0].Order == "" {
 		k.Errorf("%s: the events are %+v", what, events)
 	}
@@ -117,7 +117,7 @@ func hidden(k *testkit.Kit, what string, who law.SubjectID, o keyserver.Operatio
 
 func TestLookingForWhatThereIsNotIsNoEvent(t *testing.T) {
 	k := testkit.New(t)
-	size := len(k.Events(""))
+	size := k.LogSize()
 	for what, look := range looks {
 		testkit.Refused(t, what, look(k, k.Caller("olga"), law.OperationID(uuid.NewString()), law.OrderID(uuid.NewString())), law.NotFound)
 	}
@@ -126,7 +126,7 @@ func TestLookingForWhatThereIsNotIsNoEvent(t *testing.T) {
 	}
 	_, err := k.Keyserver.Key(k.Context(), k.Caller("olga"), "fw-none")
 	testkit.Refused(t, "a key", err, law.NotFound)
-	if n := len(k.Events("")) - size; n != 0 {
+	if n := k.LogSize() - size; n != 0 {
 		t.Errorf("there are %d events", n)
 	}
 }
@@ -197,9 +197,9 @@ func TestKeysAreThereForThoseWithARoleOnThem(t *testing.T) {
 			t.Errorf("%s sees the keys %v, want %v (%v)", who, got, want, err)
 		}
 		for _, id := range all {
-			size := len(k.Events(""))
+			size := k.LogSize()
 			key, err := k.Keyserver.Key(k.Context(), k.Caller(who), id)
-			events := k.Events("")[size:]
+			events := k.EventsSince(size)
 			if slices.Contains(want, id) {
 				if err != nil || key.ID != id || len(events) != 0 {
 					t.Errorf("%s does not see key %s: %v", who, id, err)
@@ -230,11 +230,11 @@ func TestTheWholeLogIsForAuditorsAndAdministrators(t *testing.T) {
 	k := testkit.New(t)
 	o := k.Create(testkit.Ask("fw-one"))
 	for who, sees := range map[law.SubjectID]bool{"audrey": true, "ada": true, "olga": false, "alice": false, "ci": false, "eve": false} {
-		size := len(k.Events(""))
+		size := k.LogSize()
 		var export bytes.Buffer
 		err := k.Keyserver.Export(k.Context(), k.Caller(who), &export)
 		_, err2 := k.Keyserver.Events(k.Context(), k.Caller(who), keyserver.EventFilter{Page: keyserver.Page{Limit: 10}})
-		events := k.Events("")[size:]
+		events := k.EventsSince(size)
 		if !sees {
 			testkit.Refused(t, string(who)+" exports", err, law.Forbidden)
 			testkit.Refused(t, string(who)+" lists", err2, law.Forbidden)

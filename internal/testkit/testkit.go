@@ -230,8 +230,28 @@ func (k *Kit) State(id law.OperationID) law.State {
 // Events returns the audit events, of one operation or all.
 func (k *Kit) Events(id law.OperationID) []audit.Event {
 	k.Helper()
+	return k.events(store.EventQuery{Operation: id})
+}
+
+// LogSize is how many events the audit log has.
+func (k *Kit) LogSize() int64 {
+	k.Helper()
+	size, err := store.View(context.Background(), k.DB, func(r *store.Reader) (int64, error) { return r.LogSize(), nil })
+	k.must(err)
+	return size
+}
+
+// EventsSince returns the audit events since the log had this size.
+func (k *Kit) EventsSince(size int64) []audit.Event {
+	k.Helper()
+	return k.events(store.EventQuery{From: size})
+}
+
+func (k *Kit) events(query store.EventQuery) []audit.Event {
+	k.Helper()
+	query.Limit = 1 << 30
 	events, err := store.View(context.Background(), k.DB, func(r *store.Reader) ([]audit.Event, error) {
-		stored, err := r.Events(store.EventQuery{Operation: id, Limit: 1 << 30})
+		stored, err := r.Events(query)
 		if err != nil {
 			return nil, err
 		}

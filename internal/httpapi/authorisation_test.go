@@ -1,0 +1,172 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
+
+	"example.org/keyserver/api"
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/testkit"
+)
+
+// callers are one of each kind of caller of the matrix, in the order of its columns: no token, the orderer
+// of the operation, an approver who has approved it, one who has not, an administrator, an auditor, and
+// somebody who signs in and has no role.
+var callers = []law.SubjectID{"", "olga", "alice", "dave", "ada", "audrey", "eve"}
+
+// matrix is the documented status of every route for each of the callers. The operation is one of olga's on
+// fw-one, which needs one approval, and fw-dev, which needs none; where a sign order is placed it is
+// approved by alice, elsewhere it also asks for fw-prod and is pending.
+var matrix = map[string][]int{
+	"getOpenapi":          {200, 200, 200, 200, 200, 200, 200},
+	"getHealth":           {200, 200, 200, 200, 200, 200, 200},
+	"getReady":            {200, 200, 200, 200, 200, 200, 200},
+	"getVersion":          {200, 200, 200, 200, 200, 200, 200},
+	"getWhoami":           {401, 200, 200, 200, 200, 200, 200},
+	"listKeys":            {401, 200, 200, 200, 200, 200, 200},
+	"getKey":              {401, 200, 200, 200, 200, 200, 404},
+	"getPublickey":        {401, 200, 200, 200, 200, 200, 404},
+	"getCertificate":      {401, 200, 200, 200, 200, 200, 404},
+	"listOperations":      {401, 200, 200, 200, 200, 200, 200},
+	"createOperation":     {401, 201, 403, 403, 403, 403, 403},
+	"getOperation":        {401, 200, 200, 200, 200, 200, 404},
+	"waitOperation":       {401, 200, 200, 200, 200, 200, 404},
+	"approveOperation":    {401, 403, 409, 200, 403, 403, 404},
+	"withdrawApproval":    {401, 409, 200, 409, 409, 409, 404},
+	"rejectOperation":     {401, 403, 200, 200, 403, 403, 404},
+	"revokeOperation":     {401, 200, 200, 200, 200, 403, 404},
+	"listSignorders":      {401, 200, 200, 200, 200, 200, 404},
+	"placeSignorder":      {401, 201, 403, 403, 403, 403, 404},
+	"getSignorder":        {401, 200, 200, 200, 200, 200, 404},
+	"listEvents":          {401, 403, 403, 403, 200, 200, 403},
+	"listEvents of one":   {401, 200, 200, 200, 200, 200, 404},
+	"getCheckpoint":       {401, 200, 200, 200, 200, 200, 200},
+	"getInclusionproof":   {401, 200, 200, 200, 200, 200, 200},
+	"getConsistencyproof": {401, 200, 200, 200, 200, 200, 200},
+	"exportAudit":         {401, 403, 403, 403, 200, 200, 403},
+}
+
+// queries and bodies are what the routes need besides their path.
+var queries = map[string]string{
+	"waitOperation": "?revision=0", "getInclusionproof": "?index=0&size=1", "getConsistencyproof": "?from=1&to=2",
+	"listEvents of one": "?operation={operation}",
+}
+
+var bodies = map[string]string{
+	"createOperation": `{"new-keyusagerestrictions":[{"keyid":"fw-one","maxusagecount":1},{"keyid":"fw-dev","maxusagecount":1}],` +
+		`"description":"release","context":"tag","validms":3600000}`,
+	"approveOperation": `{"digest":"{digest}"}`,
+	"rejectOperation":  `{"reason":"no"}`, "revokeOperation": `{"reason":"no"}`,
+	"placeSignorder": `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
+}
+
+// AZ-01
+func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{
+		World:  func(c *law.Configuration) { c.Keys[1].Certificate = []byte("of fw-one") },
+		Limits: keyserver.Limits{PendingOperations: 1000},
+	})
+	signed := k.Approve(k.Create(testkit.Ask("fw-one", "fw-dev")), "alice")
+	order := k.MustSign(signed, testkit.OrderAsk("fw-dev", "1", "image"))
+
+	left := maps.Clone(matrix)
+	eachOperation(t, func(method, path, id string) {
+		for _, name := range []string{id, id + " of one"} {
+			want, known := matrix[name]
+			if !known && name == id {
+				t.Errorf("%s %s (%s) is not in the matrix", method, path, id)
+			}
+			delete(left, name)
+			for i, status := range want {
+				keys := []law.KeyID{"fw-one", "fw-dev", "fw-prod"}
+				if id == "placeSignorder" {
+					keys = keys[:2]
+				}
+				o := k.Approve(k.Create(testkit.Ask(keys...)), "alice")
+				fill := strings.NewReplacer("{keyid}", "fw-one", "{operation}", string(o.ID), "{signorder}", string(order.ID), "{digest}", string(o.Digest))
+				answersAsDocumented(k, attempt{
+					who: callers[i], method: method, pattern: path, path: fill.Replace(path + queries[name]), body: fill.Replace(bodies[id]), status: status,
+				})
+			}
+		}
+	})
+	if len(left) > 0 {
+		t.Errorf("the matrix has routes that there are not: %v", slices.Collect(maps.Keys(left)))
+	}
+}
+
+// eachOperation calls do for every operation of the specification.
+func eachOperation(t *testing.T, do func(method, path, id string)) {
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(api.OpenAPI()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			do(method, path, op.OperationID)
+		}
+	}
+}
+
+type attempt struct {
+	who                         law.SubjectID
+	method, pattern, path, body string
+	status                      int
+}
+
+// answersAsDocumented makes a request and checks its status, and that a refusal is exactly one event that
+// says who was refused what, and nothing else is one.
+func answersAsDocumented(k *testkit.Kit, a attempt) {
+	k.Helper()
+	size := k.LogSize()
+	what := fmt.Sprintf("%s %s by %q", a.method, a.path, a.who)
+	answer, p := send(k, a.who, a.method, a.path, a.body, api.HeaderIdempotencyKey, map[bool]string{true: uuid.NewString()}[a.method == "POST"])
+	if answer.StatusCode != a.status {
+		k.Errorf("%s: answered %d (%s), want %d", what, answer.StatusCode, p.Detail, a.status)
+	}
+	var refused []audit.Event
+	for _, e := range k.EventsSince(size) {
+		if e.Refusal != "" {
+			refused = append(refused, e)
+		}
+	}
+	if a.status < 400 || a.status == http.StatusUnauthorized { // which is counted, see sign-in-refused
+		if len(refused) != 0 {
+			k.Errorf("%s: answered %d and wrote %+v", what, a.status, refused)
+		}
+		return
+	}
+	if len(refused) != 1 || refused[0].Actor == nil || refused[0].Actor.Subject != a.who || refused[0].Route != a.method+" "+a.pattern ||
+		refused[0].Request != answer.Header.Get(api.HeaderRequestID) || refused[0].Reason == "" {
+		k.Errorf("%s: answered %d and wrote %+v", what, a.status, refused)
+	}
+}
+
+// AZ-01
+func TestAZ01_RefusedSignInsAreCounted(t *testing.T) {
+	k := testkit.New(t)
+	n := 0
+	eachOperation(t, func(method, path, id string) {
+		if matrix[id][0] == http.StatusUnauthorized {
+			n++
+			path = strings.NewReplacer("{keyid}", "fw-one", "{operation}", exampleID, "{signorder}", exampleID).Replace(path)
+			answer, p := send(k, "", method, path, bodies[id])
+			expect(t, method+" "+path, answer, p, api.Unauthenticated)
+		}
+	})
+	k.Clock.Step(60e9)
+	k.Beat()
+	events := k.EventsOf("", audit.SignInRefused)
+	if len(events) != 1 || events[0].Count != n || events[0].Actor.Address == "" {
+		t.Errorf("of %d requests without a token the log says %+v", n, events)
+	}
+}
