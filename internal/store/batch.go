@@ -279,17 +279,12 @@ func (b *batch) runOne(j *job) (err error) {
 	}
 	b.q.c.failed = nil
 	err = tx.call(j.fn)
+	if failed := b.q.c.failed; failed != nil && b.db.dialect.fatal(failed) {
+		b.fatal = failed
+		return err
+	}
 	if tx.failed != nil && kept(err) {
 		err = tx.failed
-	}
-	if failed := b.q.c.failed; failed != nil {
-		if b.db.dialect.fatal(failed) {
-			b.fatal = failed
-			return err
-		}
-		if kept(err) {
-			err = failed
-		}
 	}
 	if !kept(err) {
 		*b = was
