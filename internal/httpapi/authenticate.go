@@ -26,7 +26,9 @@ func (s *server) authenticate(c *call) error {
 		case identity.Rejected:
 			s.Keyserver.SignInRefused(c.Caller.Address, string(e.Reason))
 		case identity.NotAllowed:
-			if err := s.take(s.ordinary, "stranger "+e.Who.Issuer+" "+e.Who.Sub); err != nil { // each is an event
+			// Each is an event. All of an issuer are measured together, since some issuers let anybody have as
+			// many names as he likes.
+			if err := s.take(s.outside, "issuer "+e.Who.Issuer); err != nil {
 				return err
 			}
 			who := c.Caller

@@ -2,12 +2,14 @@ package httpapi_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"example.org/keyserver/api"
 	"example.org/keyserver/internal/httpapi"
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -47,6 +49,26 @@ func TestStrangerCannotFillTheAuditLog(t *testing.T) {
 	expect(t, "a stranger's third request", answer, p, api.TooMany)
 	if n := len(k.Events("")) - before; n != 2 {
 		t.Errorf("the log grew by %d entries", n)
+	}
+}
+
+// Whoever can make tokens of an issuer that serves the whole world can make up as many subs as he likes.
+func TestStrangersWithManyNamesCannotFillTheAuditLog(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 2}})
+	before := len(k.Events(""))
+	for i := range 10 {
+		answer, p := send(k, law.SubjectID(fmt.Sprintf("mallory-%d", i)), "GET", api.PathKeys, "")
+		want := api.Forbidden
+		if i >= 2 {
+			want = api.TooMany
+		}
+		expect(t, fmt.Sprintf("stranger %d", i), answer, p, want)
+	}
+	if n := len(k.Events("")) - before; n != 2 {
+		t.Errorf("the log grew by %d entries", n)
+	}
+	if answer, p := send(k, "olga", "GET", api.PathKeys, ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("a subject of the same issuer is refused: %+v", p)
 	}
 }
 

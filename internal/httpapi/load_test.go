@@ -2,18 +2,23 @@ package httpapi_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"example.org/keyserver/api"
 	"example.org/keyserver/internal/httpapi"
 	"example.org/keyserver/internal/identity"
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -60,5 +65,89 @@ func TestIN06_BodyThatNeverComesIsNotWaitedFor(t *testing.T) {
 			t.Errorf("POST %s: the server holds the connection: %v", path, err)
 		}
 		late.Stop()
+	}
+}
+
+// IN-06: one who waits for everything takes nothing from the others, nor from what he does besides.
+func TestIN06_WaitsOfOneSubjectAreBounded(t *testing.T) {
+	k := testkit.New(t)
+	const most = 100
+	o := k.Create(testkit.Ask("fw-prod"))
+	path := "/api/operations/" + string(o.ID)
+	wait := func(ms int) string { return fmt.Sprintf("%s/wait?revision=%d&waitms=%d", path, o.Revision, ms) }
+	var all sync.WaitGroup
+	for range most {
+		all.Go(func() {
+			answer, p := send(k, "olga", "GET", wait(api.MaxWait), "")
+			for answer.StatusCode == http.StatusTooManyRequests { // one of those below was there
+				answer, p = send(k, "olga", "GET", wait(api.MaxWait), "")
+			}
+			if answer.StatusCode != http.StatusOK {
+				t.Errorf("a wait is refused: %+v", p)
+			}
+		})
+	}
+	for { // until all of them are there
+		answer, p := send(k, "olga", "GET", wait(0), "")
+		if answer.StatusCode == http.StatusOK {
+			continue
+		}
+		expect(t, "one wait more", answer, p, api.TooMany)
+		break
+	}
+	if answer, p := send(k, "alice", "GET", wait(0), ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("another subject's wait is refused: %+v", p)
+	}
+	if answer, p := send(k, "olga", "GET", api.PathWhoAmI, ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("another request is refused: %+v", p)
+	}
+	if answer, p := send(k, "olga", "POST", path+"/revocation", `{"reason":"enough"}`); answer.StatusCode != http.StatusOK {
+		t.Errorf("revoking is refused: %+v", p)
+	}
+	all.Wait() // the operation has changed
+	if answer, p := send(k, "olga", "GET", wait(0), ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("afterwards a wait is refused: %+v", p)
+	}
+}
+
+// IN-06: an export reads from the database for as long as its client takes.
+func TestIN06_ExportsThatStallLeaveTheDatabaseToOthers(t *testing.T) {
+	k := testkit.New(t)
+	ask := testkit.Ask("fw-dev")
+	ask.Context = strings.Repeat("x", law.MaxContext)
+	var all sync.WaitGroup
+	for range 200 { // more than there is room for on the way to a client that does not read
+		all.Go(func() {
+			if _, err := k.CreateAs(k.Caller("olga"), ask); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	export := func(who law.SubjectID) *http.Response {
+		r, err := http.NewRequest("GET", k.URL+api.PathExport, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Do(who, r)
+	}
+	first := export("audrey")
+	for _, answer := range []*http.Response{first, export("ada"), export("adam")} {
+		if answer.StatusCode != http.StatusOK {
+			t.Fatalf("an export is refused with %d", answer.StatusCode)
+		}
+	}
+	for range 8 {
+		answer := export("audrey")
+		expect(t, "one more export", answer, problemOf(t, answer), api.TooMany)
+	}
+	if answer, p := send(k, "alice", "GET", api.PathWhoAmI, ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("another request is refused: %+v", p)
+	}
+	if err := first.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for answer := export("audrey"); answer.StatusCode != http.StatusOK; answer = export("audrey") { // until the server has noticed
+		expect(t, "an export after the first", answer, problemOf(t, answer), api.TooMany)
 	}
 }

@@ -24,6 +24,7 @@ type route struct {
 	method, path string
 	access       access
 	serve        func(*server, *call) (answer, error)
+	crowd        *crowd // nil: as many at the same time as the rate lets through
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation
@@ -42,22 +43,22 @@ func (s *server) routes() []route {
 		{method: "GET", path: api.PathKey, serve: getKey},
 		{method: "GET", path: api.PathPublicKey, serve: getPublicKey},
 		{method: "GET", path: api.PathCertificate, serve: getCertificate},
-		{method: "GET", path: api.PathOperations, serve: listOperations},
+		{method: "GET", path: api.PathOperations, serve: listOperations, crowd: s.lists},
 		{method: "POST", path: api.PathOperations, serve: createOperation},
 		{method: "GET", path: api.PathOperation, serve: getOperation},
-		{method: "GET", path: api.PathWait, serve: waitOperation},
+		{method: "GET", path: api.PathWait, serve: waitOperation, crowd: s.waits},
 		{method: "POST", path: api.PathApproval, serve: approveOperation},
 		{method: "DELETE", path: api.PathApproval, access: brake, serve: withdrawApproval},
 		{method: "POST", path: api.PathRejection, access: brake, serve: rejectOperation},
 		{method: "POST", path: api.PathRevocation, access: brake, serve: revokeOperation},
-		{method: "GET", path: api.PathSignOrders, serve: listSignOrders},
+		{method: "GET", path: api.PathSignOrders, serve: listSignOrders, crowd: s.lists},
 		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder},
 		{method: "GET", path: api.PathSignOrder, serve: getSignOrder},
-		{method: "GET", path: api.PathEvents, serve: listEvents},
+		{method: "GET", path: api.PathEvents, serve: listEvents, crowd: s.lists},
 		{method: "GET", path: api.PathCheckpoint, serve: getCheckpoint},
 		{method: "GET", path: api.PathInclusionProof, serve: getInclusionProof},
 		{method: "GET", path: api.PathConsistencyProof, serve: getConsistencyProof},
-		{method: "GET", path: api.PathExport, serve: exportAudit},
+		{method: "GET", path: api.PathExport, serve: exportAudit, crowd: s.exports},
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package httpapi serves the HTTP API: it decodes, authenticates, asks the keyserver and writes what it
 // says. It has no opinion on what is allowed.
 //
-// Every request goes the same way, in [server.answer]: framing, authentication, rate limit, body,
+// Every request goes the same way, in [server.answer]: framing, authentication, limits, body,
 // specification, handler. Handlers return a value or an error; [server.write] alone writes, and [translate]
 // alone turns errors into problems. What the specification (package api) does not name is not served, and
 // what it names is validated here against it, for every route.
@@ -50,8 +50,12 @@ type server struct {
 	doc      *openapi3.T
 	unknown  *route // what no path names
 	metrics  *metrics
-	ordinary *limiter
-	brakes   *limiter
+	ordinary *limiter // by subject
+	brakes   *limiter // by subject
+	outside  *limiter // by address or issuer, of those who are no subjects: they cannot push out the subjects' buckets
+	waits    *crowd
+	lists    *crowd
+	exports  *crowd
 }
 
 // New returns the handler of everything under /api. The error says where the routes and the specification
@@ -72,7 +76,8 @@ func New(o Options) (http.Handler, error) {
 	}
 	s := &server{
 		Options: o, mux: http.NewServeMux(), doc: doc, metrics: newMetrics(o.Registry),
-		ordinary: newLimiter(o.Limits), brakes: newLimiter(o.Limits),
+		ordinary: newLimiter(o.Limits), brakes: newLimiter(o.Limits), outside: newLimiter(o.Limits),
+		waits: newCrowd(100, 0), lists: newCrowd(4, 0), exports: newCrowd(1, 4), // the database has 8 connections for reading
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {
@@ -129,6 +134,9 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, rt *route) {
 	defer func() {
 		took := s.Now().Sub(start)
 		s.metrics.inFlight.Dec()
+		if c.inside != nil {
+			c.inside.leave(c.Caller.Subject)
+		}
 		s.metrics.finished(rt, c.out.status, took)
 		s.Log.Info("request", "request", c.Caller.Request, "subject", c.Caller.Subject, "address", c.Caller.Address,
 			"route", rt.String(), "status", c.out.status, "ms", took.Milliseconds())
@@ -146,7 +154,7 @@ func (s *server) answer(c *call) (a answer, err error) {
 			err = errPanic
 		}
 	}()
-	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.readBody, s.validate} {
+	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.admit, s.readBody, s.validate} {
 		if err := step(c); err != nil {
 			return answer{}, err
 		}
@@ -159,14 +167,25 @@ var errPanic = errors.New("a fault of the server; the log says more under the re
 // limit refuses a subject, or an address without a token, that asks too often. Revoking, rejecting and
 // withdrawing have a measure of their own, so that they work when everything else is overloaded (law 7).
 func (s *server) limit(c *call) error {
-	l, who := s.ordinary, "subject "+string(c.Caller.Subject)
-	if c.route.access == open {
-		who = "address " + c.Caller.Address
+	switch c.route.access {
+	case open:
+		return s.take(s.outside, "address "+c.Caller.Address)
+	case brake:
+		return s.take(s.brakes, string(c.Caller.Subject))
 	}
-	if c.route.access == brake {
-		l = s.brakes
+	return s.take(s.ordinary, string(c.Caller.Subject))
+}
+
+// admit refuses a subject that has too many requests of this kind under way.
+func (s *server) admit(c *call) error {
+	if c.route.crowd == nil {
+		return nil
 	}
-	return s.take(l, who)
+	if !c.route.crowd.enter(c.Caller.Subject) {
+		return &keyserver.TooMany{Sentence: "too many requests of this kind are under way; wait until one has ended", RetryAfter: time.Second}
+	}
+	c.inside = c.route.crowd
+	return nil
 }
 
 func (s *server) take(l *limiter, who string) error {

@@ -34,7 +34,7 @@ func bare(t *testing.T, log io.Writer, serve func(*server, *call) (answer, error
 			Log: slog.New(slog.NewJSONHandler(log, nil)), NewRequestID: func() string { return requestID },
 			Now: func() time.Time { now = now.Add(time.Millisecond); return now },
 		},
-		metrics: newMetrics(r), ordinary: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
+		metrics: newMetrics(r), outside: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
 	}
 	rt := &route{path: "/x", access: open, serve: serve}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.run(w, req, rt) }))
@@ -225,7 +225,7 @@ func TestReadTimeoutDoesNotCutALongAnswer(t *testing.T) {
 	entered, cancelled := make(chan struct{}), make(chan error, 1)
 	s := &server{
 		Options: Options{Log: slog.New(slog.DiscardHandler), NewRequestID: func() string { return requestID }, Now: func() time.Time { return time.Unix(0, 0) }},
-		metrics: newMetrics(prometheus.NewRegistry()), ordinary: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
+		metrics: newMetrics(prometheus.NewRegistry()), outside: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
 	}
 	rt := &route{path: "/x", access: open, serve: func(_ *server, c *call) (answer, error) {
 		close(entered)
