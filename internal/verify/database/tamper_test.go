@@ -130,6 +130,21 @@ func (c column) changes() []string {
 	return []string{c.column + " + 1", c.column + " + 1000003", otherType}
 }
 
+// A column that a later version adds has to be given a meaning here.
+func TestAColumnThatIsUnknownIsFound(t *testing.T) {
+	s := tell(t)
+	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders"} {
+		i := s.intrude(t)
+		if _, err := i.db.Exec(`ALTER TABLE ` + table + ` ADD COLUMN more BIGINT NOT NULL DEFAULT 0`); err != nil {
+			t.Fatal(err)
+		}
+		var d *verify.Difference
+		if err := i.verify(); !errors.As(err, &d) || d.Table != table {
+			t.Errorf("table %s: reported is %v", table, err)
+		}
+	}
+}
+
 func TestAnyRowDeletedIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders"} {
