@@ -14,6 +14,7 @@ import (
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/keystore/keystoretest"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -207,6 +208,37 @@ func TestAT03_WithoutItsAuditEventNothingHappens(t *testing.T) {
 }
 
 // AT-03
+func TestAT03_WhileTheLogIsLockedNothingHappens(t *testing.T) {
+	t.Parallel() // it waits as long as a server waits for the lock
+	k := testkit.New(t)
+	o := k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
+	size := k.LogSize()
+	other, err := store.Open(k.Context(), k.Dir+"/keyserver.db", store.Options{Clock: k.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked, unlock := make(chan struct{}), make(chan struct{})
+	go func() {
+		_, _ = store.Update(k.Context(), other, func(*store.Tx) (struct{}, error) {
+			close(locked)
+			<-unlock
+			return struct{}{}, nil
+		})
+	}()
+	<-locked
+	_, err = k.Sign(o, testkit.OrderAsk("fw-one", "1", "image"))
+	testkit.Unavailable(t, "signing", err, "database")
+	if n := len(k.Keystore.Calls()); n != 0 || k.LogSize() != size {
+		t.Errorf("the keystore was asked %d times, there are %d new events", n, k.LogSize()-size)
+	}
+	close(unlock)
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	k.MustSign(o, testkit.OrderAsk("fw-one", "1", "image"))
+}
+
+// AT-03
 func TestAT03_AnEventThatCannotBeWrittenTakesItsChangeBack(t *testing.T) {
 	k := testkit.New(t)
 	o := k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
@@ -224,6 +256,7 @@ func TestAT03_AnEventThatCannotBeWrittenTakesItsChangeBack(t *testing.T) {
 
 // CF-04
 func TestCF04_TenThousandPendingOperationsSurviveRestartAndCrash(t *testing.T) {
+	t.Parallel()
 	const n, workers, approved = 10_000, 100, 4 // every 4th has an approval
 	orderers := make([]law.SubjectID, workers)
 	k := testkit.NewWith(t, testkit.Options{World: func(c *law.Configuration) {

@@ -2,7 +2,6 @@ package keyserver_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -142,44 +141,5 @@ func TestTheServerSaysThatItStarted(t *testing.T) {
 	started := k.EventsOf("", audit.ServerStarted)
 	if len(started) != 2 || started[1].Server != k.ServerID || started[1].Software != "testkit" {
 		t.Errorf("the events are %+v", started)
-	}
-}
-
-// What was begun is finished before anything new is begun, however long the queue is.
-func TestAResultIsStoredThoughTheQueueOfTheDatabaseIsFull(t *testing.T) {
-	held, hold, let := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	k := testkit.NewWith(t, testkit.Options{Commit: func(commit func() error) error {
-		select {
-		case <-hold: // closed: commits are held
-			select {
-			case held <- struct{}{}:
-			default:
-			}
-			<-let
-		default:
-		}
-		return commit()
-	}})
-	other := k.Create(testkit.Ask("fw-dev"))
-	_, _, hanging, answer := hangingOrder(k)
-	close(hold)
-	const many = 1100 // more than wait
-	busy := make(chan struct{}, many)
-	refused := func() { // each of these is an event
-		_, err := k.Keyserver.Approve(k.Context(), k.Caller("olga"), other.ID, other.Digest)
-		if u, is := errors.AsType[*keyserver.Unavailable](err); is && u.Kind == "busy" {
-			busy <- struct{}{}
-		}
-	}
-	go refused()
-	<-held
-	for range many {
-		go refused()
-	}
-	<-busy
-	hanging.Release()
-	close(let)
-	if first := <-answer; first.err != nil {
-		t.Errorf("the result was not stored: %v", first.err)
 	}
 }

@@ -86,6 +86,7 @@ const (
 
 // RC-02
 func TestRC02_AWithdrawnApprovalNeverMeetsASignatureThatNeededIt(t *testing.T) {
+	t.Parallel()
 	k := testkit.NewWith(t, testkit.Options{Limits: keyserver.Limits{PendingOperations: 1 << 20}})
 	enough, cancel := context.WithTimeout(k.Context(), withdrawalTime)
 	defer cancel()
