@@ -22,7 +22,7 @@ type call struct {
 	query  url.Values       // checked
 	body   []byte           // checked
 	close  bool             // the connection cannot be used again
-	inside *crowd           // that is left when the answer is written; nil: none
+	inside *crowd           // that counts it until the answer is written; nil: none
 }
 
 // page returns the page that the query asks for.

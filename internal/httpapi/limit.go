@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"container/list"
+	"context"
 	"sync"
 	"time"
 
@@ -58,35 +59,68 @@ func (l *limiter) bucket(who string) *bucket {
 
 // crowd bounds how many requests of one kind are under way at the same time. What a request holds on to
 // while it lasts (one of the database's few connections, a page in memory) does not depend on how often
-// somebody asks, but on how many he leaves unfinished.
+// somebody asks, but on how many he leaves unfinished. A nil crowd bounds nothing.
 type crowd struct {
-	each, all int // of one subject, of all together; all 0: no bound
-	mu        sync.Mutex
-	present   map[law.SubjectID]int
-	total     int
+	each    int           // of one subject, until they are answered
+	room    chan struct{} // for all who are being served; nil: as much as they need
+	mu      sync.Mutex
+	present map[law.SubjectID]int
 }
 
-func newCrowd(each, all int) *crowd {
-	return &crowd{each: each, all: all, present: map[law.SubjectID]int{}}
+// patience is how long a request waits for room.
+const patience = 10 * time.Second
+
+// newCrowd makes a crowd of so many requests of each subject, of which so many are served; 0: all of them.
+func newCrowd(each, served int) *crowd {
+	c := &crowd{each: each, present: map[law.SubjectID]int{}}
+	if served > 0 {
+		c.room = make(chan struct{}, served)
+	}
+	return c
 }
 
-// enter says whether there is room for one more request of the subject, which leaves when it is done.
-func (c *crowd) enter(who law.SubjectID) bool {
+// join counts one more request of the subject, unless it has too many already.
+func (c *crowd) join(who law.SubjectID) bool {
+	if c == nil {
+		return true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.present[who] >= c.each || c.all > 0 && c.total >= c.all {
+	if c.present[who] >= c.each {
 		return false
 	}
 	c.present[who]++
-	c.total++
 	return true
 }
 
-func (c *crowd) leave(who law.SubjectID) {
+func (c *crowd) quit(who law.SubjectID) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.total--
 	if c.present[who]--; c.present[who] == 0 {
 		delete(c.present, who)
+	}
+}
+
+// enter waits for room to be served in, and says whether there was any in time.
+func (c *crowd) enter(ctx context.Context) bool {
+	if c == nil || c.room == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case c.room <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *crowd) leave() {
+	if c != nil && c.room != nil {
+		<-c.room
 	}
 }

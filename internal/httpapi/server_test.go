@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +201,30 @@ func TestLimiterForgetsTheOldestFirst(t *testing.T) {
 	}
 	if wait := l.take(fmt.Sprint(maxBuckets+9), now.Add(time.Second)); wait != 0 {
 		t.Errorf("a second later it waits %v", wait)
+	}
+}
+
+func TestCrowdBoundsEachSubjectAndHowManyAreServed(t *testing.T) {
+	c, gone := newCrowd(2, 1), func() context.Context { ctx, cancel := context.WithCancel(t.Context()); cancel(); return ctx }()
+	if got := []bool{c.join("olga"), c.join("olga"), c.join("olga"), c.join("alice")}; !slices.Equal(got, []bool{true, true, false, true}) {
+		t.Errorf("three of olga and one of alice were let in: %v", got)
+	}
+	if c.quit("olga"); !c.join("olga") {
+		t.Error("there is no place for one who comes when another has gone")
+	}
+	if !c.enter(t.Context()) || c.enter(gone) {
+		t.Error("not one was served")
+	}
+	if c.leave(); !c.enter(t.Context()) {
+		t.Error("there is no room when another has left")
+	}
+	c.quit("olga")
+	c.quit("olga")
+	if c.quit("alice"); len(c.present) != 0 {
+		t.Errorf("who has gone is remembered: %v", c.present)
+	}
+	if all := newCrowd(1, 0); !all.enter(gone) {
+		t.Error("somebody waits where there is room for all")
 	}
 }
 
