@@ -9,7 +9,6 @@ import (
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/config"
-	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
 )
@@ -127,6 +126,7 @@ func TestInitIsRefusedAndLeavesNothingBehind(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t)
 			c.spoil(s)
 			r := s.init()
@@ -165,7 +165,7 @@ func TestInitTakesTheLogKeyFromTheEnvironment(t *testing.T) {
 func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 	mkdir := func(s *site, dir string) {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
-			t.Fatal(err)
+			s.Fatal(err)
 		}
 	}
 	empty := func(s *site) {
@@ -174,24 +174,24 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 	}
 	// database is what store.Create leaves, for a server whose log key was lost with the process.
 	database := func(s *site) {
-		db, err := store.Create(t.Context(), s.path("data/keyserver.db"), "keyserver/lost", store.Options{Clock: s.clock.Now})
+		db, err := store.Create(s.Context(), s.path("data/keyserver.db"), "keyserver/lost", store.Options{Clock: s.clock.Now})
 		if err == nil {
 			err = db.Close()
 		}
 		if err != nil {
-			t.Fatal(err)
+			s.Fatal(err)
 		}
 	}
 	withLogKey := func(s *site) {
 		cfg, err := config.Read(s.path("keyserver.yaml"), nil)
 		if err != nil {
-			t.Fatal(err)
+			s.Fatal(err)
 		}
 		key, err := firstLogKey(cfg)
 		if err != nil {
-			t.Fatal(err)
+			s.Fatal(err)
 		}
-		db, err := store.Create(t.Context(), s.path("data/keyserver.db"), key.signer.Name(), store.Options{Clock: s.clock.Now})
+		db, err := store.Create(s.Context(), s.path("data/keyserver.db"), key.signer.Name(), store.Options{Clock: s.clock.Now})
 		if err == nil {
 			err = db.Close()
 		}
@@ -199,23 +199,12 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 			err = key.write()
 		}
 		if err != nil {
-			t.Fatal(err)
+			s.Fatal(err)
 		}
 	}
 	withKeystore := func(s *site, pairs ...law.KeyID) {
 		withLogKey(s)
-		keys, err := software.Create(s.path("data/keys"), []byte(passphrase), software.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, id := range pairs {
-			if _, err := keys.Generate(t.Context(), id, 1, law.P256); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := keys.Close(); err != nil {
-			t.Fatal(err)
-		}
+		s.quickKeystore(pairs...)
 	}
 	for name, cut := range map[string]func(*site){
 		"before the database had a table": empty,
@@ -231,6 +220,7 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 		"before the configuration was stored": func(s *site) { withKeystore(s, "fw-prod", "fw-dev") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t)
 			cut(s)
 			s.refused(s.run("serve"), exitFailed)

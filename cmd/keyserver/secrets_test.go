@@ -43,6 +43,7 @@ func TestIN04_TheLogHasOneLineForEachRecordAndNoSecret(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.edit("keyserver.yaml", "keystores:", "log: {level: debug, format: "+format+"}\nkeystores:")
+			s.quickKeystore()
 			first := s.must(s.init())
 			v := s.serve()
 			v.everything()

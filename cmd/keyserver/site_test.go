@@ -18,6 +18,8 @@ import (
 	"example.org/keyserver/api"
 	"example.org/keyserver/client"
 	"example.org/keyserver/internal/identity/identitytest"
+	"example.org/keyserver/internal/keystore/software"
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -101,8 +103,29 @@ func newSite(t testing.TB) *site {
 func newKeyserver(t testing.TB) *site {
 	t.Helper()
 	s := newSite(t)
+	s.quickKeystore()
 	s.must(s.init())
 	return s
+}
+
+// quickKeystore makes the keystore before init does, so that opening it takes a sixth of the time.
+func (s *site) quickKeystore(pairs ...law.KeyID) {
+	s.Helper()
+	if err := os.MkdirAll(s.path("data"), 0o700); err != nil {
+		s.Fatal(err)
+	}
+	keys, err := software.Create(s.path("data/keys"), []byte(passphrase), software.Options{Iterations: software.MinIterations})
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, id := range pairs {
+		if _, err := keys.Generate(s.Context(), id, 1, law.P256); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if err := keys.Close(); err != nil {
+		s.Fatal(err)
+	}
 }
 
 // twin is a copy of the site as it is.
