@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -16,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"example.org/keyserver/internal/httpapi"
 	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
+	"example.org/keyserver/internal/testkit"
 )
 
 func TestAServerSaysWhoAndWhereItIsAndStopsWithoutLeavingAnythingBehind(t *testing.T) {
@@ -91,6 +96,57 @@ func TestWhoWaitsForAChangeIsAnsweredWhenTheServerStops(t *testing.T) {
 	}
 	if strings.Contains(v.log.String(), "cut off") {
 		t.Errorf("a request was cut off:\n%s", v.log)
+	}
+}
+
+func TestARequestThatTakesTooLongIsCutOffWhenTheServerStops(t *testing.T) {
+	begun := make(chan struct{})
+	slow := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+	})
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said lockedBuffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	l := listener{"api", httpapi.NewServer(slow, nil, log), socket}
+	served, asked := make(chan error, 1), make(chan error, 1)
+	go func() { served <- l.serve() }()
+	go func() {
+		_, err := http.Get(l.address())
+		asked <- err
+	}()
+	<-begun
+	over, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	if err := l.stop(over, log); err != nil {
+		t.Error(err)
+	}
+	if err := <-asked; err == nil {
+		t.Error("the request was answered")
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("serving ended with: %v", err)
+	}
+	if !strings.Contains(said.String(), "requests were cut off") {
+		t.Errorf("it says: %s", &said)
+	}
+}
+
+func TestAListenerThatFailsEndsTheServer(t *testing.T) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err == nil {
+		err = socket.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	err = run(t.Context(), testkit.New(t).Keyserver, []listener{{"api", httpapi.NewServer(http.NotFoundHandler(), nil, log), socket}}, log)
+	if err == nil || !strings.Contains(err.Error(), "serving api: ") {
+		t.Errorf("it ended with: %v", err)
 	}
 }
 

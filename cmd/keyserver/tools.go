@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,8 @@ func (p *program) checkCommand(path *string) *cobra.Command {
 func checkFiles(cfg config.Config) []error {
 	problems := checkPassphrases(cfg)
 	_, _, err := readLogKey(cfg)
-	if toBeMade := cfg.LogKey.File != "" && errors.Is(err, fs.ErrNotExist); err != nil && !toBeMade {
+	_, noDatabase := os.Stat(cfg.Database.SQLite)
+	if toBeMade := errors.Is(err, fs.ErrNotExist) && errors.Is(noDatabase, fs.ErrNotExist); err != nil && !toBeMade { // by init
 		problems = append(problems, err)
 	}
 	if _, err := readTLS(cfg); err != nil {
