@@ -52,8 +52,9 @@ func TestAT01_AForgedSignOrderIsFoundByItsOperation(t *testing.T) {
 			return met
 		}},
 		"accepted for somebody who is no party": {"I3", func(l *log) int {
-			accepted := l.find(0, audit.OrderAccepted)
-			l.edit(accepted, by("alice"))
+			_, id := l.quorum()
+			accepted := l.find(0, audit.OrderAccepted, of(id))
+			l.edit(accepted, by("olga")) // who orders on all keys, but not here
 			return accepted
 		}},
 		"accepted for a client without a role on the key": {"I3", func(l *log) int {
