@@ -73,6 +73,26 @@ func TestIN06_BodyThatNeverComesIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// AN-04: a header of 1 MB is not read to its end.
+func TestAN04_OversizeHeadersAreRefused(t *testing.T) {
+	k := testkit.New(t)
+	server := serve(k, nil, func(*http.Server) {})
+	r, err := http.NewRequest("GET", server.URL+api.PathKeys, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int]int{9 << 10: http.StatusUnauthorized, 1 << 20: http.StatusRequestHeaderFieldsTooLarge} {
+		r.Header.Set("Authorization", "Bearer "+strings.Repeat("x", size))
+		answer := k.Do("", r)
+		if answer.StatusCode != want {
+			t.Errorf("a token of %d bytes: got %d, want %d", size, answer.StatusCode, want)
+		}
+	}
+	if answer := k.Do("olga", r); answer.StatusCode != http.StatusOK {
+		t.Errorf("a good token: got %d", answer.StatusCode)
+	}
+}
+
 // IN-06: one who waits for everything takes nothing from the others, nor from what he does besides.
 func TestIN06_WaitsOfOneSubjectAreBounded(t *testing.T) {
 	k := testkit.New(t)

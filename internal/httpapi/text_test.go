@@ -11,10 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode"
 
 	"example.org/keyserver/api"
 	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/identity"
+	"example.org/keyserver/internal/identity/identitytest"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -138,6 +141,41 @@ func TestIN04_HarmfulTextIsRefusedAndHarmlessTextIsInert(t *testing.T) {
 
 // pending returns an operation that can be approved, rejected and revoked.
 func pending(k *testkit.Kit) string { return string(k.Create(testkit.Ask("fw-one")).ID) }
+
+// AN-01: what the audit log says of tokens that are refused.
+func TestAN01_RefusedTokensAreInTheLogByTheirReasonAlone(t *testing.T) {
+	for reason, token := range map[identity.Reason]func(*testkit.Kit) string{
+		identity.Malformed: func(*testkit.Kit) string { return "eyJhbGciOiJub25lIn0.c2VjcmV0LXNlY3JldA." },
+		identity.BadAlgorithm: func(k *testkit.Kit) string {
+			return k.IdP.TokenWith(identitytest.Header{"typ": "at+jwt", "alg": "none"}, identitytest.AccessToken(k.Clock.Now(), "olga"))
+		},
+		identity.BadSignature: func(k *testkit.Kit) string {
+			return identitytest.NewInProcess(k, k.IdP.URL).Token("at+jwt", identitytest.AccessToken(k.Clock.Now(), "olga"))
+		},
+		identity.Expired: func(k *testkit.Kit) string {
+			return k.IdP.Token("at+jwt", identitytest.AccessToken(k.Clock.Now().Add(-testkit.Day), "olga"))
+		},
+	} {
+		k := testkit.New(t)
+		bad := token(k)
+		size := k.LogSize()
+		for range 3 {
+			answer, p := send(k, "", "GET", api.PathKeys, "", "Authorization", "Bearer "+bad)
+			expect(t, string(reason), answer, p, api.Unauthenticated)
+		}
+		k.Clock.Step(time.Minute)
+		k.Beat()
+		events := k.EventsSince(size)
+		if len(events) != 1 || events[0].Type != audit.SignInRefused || events[0].Count != 3 || events[0].Reason != string(reason) || events[0].Actor.Address != "127.0.0.1" {
+			t.Errorf("%s: the log says %+v", reason, events)
+		}
+		for part := range strings.SplitSeq(bad, ".") {
+			if said := fmt.Sprintf("%+v", events); part != "" && strings.Contains(said, part) {
+				t.Errorf("%s: a part of the token is in the log: %s", reason, said)
+			}
+		}
+	}
+}
 
 // checkShown checks that what a person is shown of a refusal does not repeat what could do harm.
 func checkShown(t *testing.T, what string, p api.Problem) {

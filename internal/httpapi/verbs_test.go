@@ -201,6 +201,22 @@ func TestFormatThatDoesNotFitIsRefusedBeforeAnythingIsSigned(t *testing.T) {
 	}
 }
 
+// CR-02: the server makes the DigestInfo (RFC 8017 section 9.2), so that it signs nothing else.
+func TestCR02_ADigestInfoIsNoDigest(t *testing.T) {
+	k, ctx := testkit.NewWith(t, testkit.Options{World: withRSA}), context.Background()
+	olga := clientOf(k, "olga")
+	o := must[api.Operation](t)(olga.CreateOperation(ctx, "c", newOperation("fw-rsa")))
+	in := api.NewSignOrder{KeyID: "fw-rsa", Hash: "SHA-256", Digest: "3031300d060960864801650304020105000420" + digestOf("x")}
+	for _, scheme := range []law.Scheme{law.PKCS1v15, law.PSS} {
+		in.Scheme = string(scheme)
+		_, err := olga.PlaceSignOrder(ctx, o.ID, "k", in)
+		refusedAs(t, in.Scheme, err, api.InputMisfit)
+	}
+	if n := k.Keystore.Signs("fw-rsa"); n != 0 || k.Count(law.OperationID(o.ID), audit.OrderAccepted) != 0 {
+		t.Errorf("the keystore was asked %d times", n)
+	}
+}
+
 // CR-01: the names and lengths that come through the API.
 func TestCR01_UnknownHashesAndSchemesAndWrongLengthsAreRefused(t *testing.T) {
 	k, ctx := testkit.New(t), context.Background()
