@@ -212,3 +212,27 @@ func TestAFailedAttemptKeepsItsUseAndIsRetriedUnderTheRules(t *testing.T) {
 		audit.OrderAccepted: 1, audit.OrderFailed: 1, audit.OrderAttempted: 1, audit.OrderSigned: 1, audit.OrderRefused: 3,
 	})
 }
+
+func TestAnAttemptIsBroughtToItsEndThoughItsClientGoesAway(t *testing.T) {
+	k := testkit.New(t)
+	o := k.Create(testkit.Ask("fw-dev"))
+	order := testkit.OrderAsk("fw-dev", "1", "image")
+	hanging := k.Keystore.Hang(t)
+	client, leave := context.WithCancel(k.Context())
+	answer := make(chan error, 1)
+	go func() {
+		_, err := k.Keyserver.PlaceSignOrder(client, k.Caller("olga"), o.ID, order)
+		answer <- err
+	}()
+	if err := hanging.Wait(k.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	hanging.Release()
+	if err := <-answer; err != nil {
+		t.Errorf("the attempt was cut off: %v", err)
+	}
+	if again := k.MustSign(o, order); again.Attempt != 1 || k.Keystore.Signs("fw-dev") != 1 {
+		t.Errorf("after attempt %d the keystore was asked %d times", again.Attempt, k.Keystore.Signs("fw-dev"))
+	}
+}
