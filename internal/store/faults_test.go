@@ -58,27 +58,27 @@ func together(t *testing.T, db *store.DB, fns ...func(*store.Tx) error) []error 
 // everything goes on without repair.
 func TestCF02_ADatabaseThatCannotWriteStoresNothingAndRecovers(t *testing.T) {
 	big := strings.Repeat("x", 100_000)
+	move := func(t *testing.T, from, to string) { must(t, os.Rename(from, to)) }
 	for name, fault := range map[string]struct {
-		begin, end func(*testing.T, file, *store.DB)
+		begin, end func(t *testing.T, path string, db *store.DB)
+		reads      bool // nothing can be read either
 	}{
 		"disk full": {
-			func(t *testing.T, _ file, db *store.DB) { db.OnWriter(t, `PRAGMA max_page_count = 1`) }, // means: no more than there are
-			func(t *testing.T, _ file, db *store.DB) { db.OnWriter(t, `PRAGMA max_page_count = 1000000`) },
+			begin: func(t *testing.T, _ string, db *store.DB) { db.OnWriter(t, `PRAGMA max_page_count = 1`) }, // no more than there are
+			end:   func(t *testing.T, _ string, db *store.DB) { db.OnWriter(t, `PRAGMA max_page_count = 1000000`) },
 		},
 		"directory moved away": {
-			func(t *testing.T, f file, _ *store.DB) {
-				must(t, os.Rename(filepath.Dir(string(f)), string(f)[:len(filepath.Dir(string(f)))]+".away"))
-			},
-			func(t *testing.T, f file, _ *store.DB) {
-				must(t, os.Rename(filepath.Dir(string(f))+".away", filepath.Dir(string(f))))
-			},
+			begin: func(t *testing.T, path string, _ *store.DB) { move(t, filepath.Dir(path), filepath.Dir(path)+".away") },
+			end:   func(t *testing.T, path string, _ *store.DB) { move(t, filepath.Dir(path)+".away", filepath.Dir(path)) },
+			reads: true,
 		},
 		"another file in its place": {
-			func(t *testing.T, f file, _ *store.DB) {
-				must(t, os.Rename(string(f), string(f)+".away"))
-				must(t, os.WriteFile(string(f), nil, 0o600))
+			begin: func(t *testing.T, path string, _ *store.DB) {
+				move(t, path, path+".away")
+				must(t, os.WriteFile(path, nil, 0o600))
 			},
-			func(t *testing.T, f file, _ *store.DB) { must(t, os.Rename(string(f)+".away", string(f))) },
+			end:   func(t *testing.T, path string, _ *store.DB) { move(t, path+".away", path) },
+			reads: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestCF02_ADatabaseThatCannotWriteStoresNothingAndRecovers(t *testing.T) {
 			db := f.create(t, store.Options{})
 			must(t, update(db, say("before")))
 			head := db.Head()
-			fault.begin(t, f, db)
+			fault.begin(t, string(f), db)
 			for i, err := range together(t, db, say("small"), say(big), func(tx *store.Tx) error { return storetest.Create(tx, "one", 1, "fw") }) {
 				if !isUnavailable(err) {
 					t.Errorf("the error of closure %d is %v, want *Unavailable", i, err)
@@ -95,7 +95,11 @@ func TestCF02_ADatabaseThatCannotWriteStoresNothingAndRecovers(t *testing.T) {
 			if db.Head() != head {
 				t.Error("the head has moved")
 			}
-			fault.end(t, f, db)
+			_, err := store.View(t.Context(), db, func(*store.Reader) (any, error) { return nil, nil })
+			if isUnavailable(err) != fault.reads {
+				t.Errorf("the error of a view is %v", err)
+			}
+			fault.end(t, string(f), db)
 			storetest.Check(t, db)
 			must(t, update(db, say(big)))
 			must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "one", 1, "fw-two") }))
@@ -252,6 +256,18 @@ func TestATableThatIsGoneMakesTheDatabaseUnavailable(t *testing.T) {
 			}
 			if err := update(db, all); !isUnavailable(err) {
 				t.Errorf("the error is %v", err)
+			}
+			if _, err := store.View(t.Context(), db, func(r *store.Reader) (any, error) {
+				_, _, errOperation := r.Operation("one")
+				_, _, errOrder := r.Order("order")
+				_, errEvents := r.Events(store.EventQuery{Limit: 1})
+				_, errHash := r.Hashes().ReadHashes([]int64{0})
+				if errors.Join(errOperation, errOrder, errEvents, errHash) == nil {
+					return nil, &store.Unavailable{} // of this table a view reads nothing
+				}
+				return nil, nil
+			}); !isUnavailable(err) {
+				t.Errorf("the error of a view that swallows it is %v", err)
 			}
 			db.OnWriter(t, `ALTER TABLE elsewhere RENAME TO `+table)
 			must(t, update(db, say("after")))

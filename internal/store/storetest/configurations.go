@@ -116,13 +116,14 @@ var configurations = map[string]func(*fixture){
 
 	// Both configurations have the same version number: one must not be taken for the other.
 	"TheConfigurationOfABatchThatFailsIsSeenByNobody": func(f *fixture) {
+		other := f.another(f.options())
 		f.onCommit(failed)
 		f.expectUnavailable(errors.Join(f.batch(
 			func(tx *store.Tx) error { return Configure(tx, with("zoe")) },
 			func(tx *store.Tx) error { return say(tx, "with the facts") },
 		)...))
 		f.commit.Store(nil)
-		f.update(func(tx *store.Tx) error { return Configure(tx, with("yves")) })
+		f.must(update(other, func(tx *store.Tx) error { return Configure(tx, with("yves")) }))
 		if facts := f.facts(); knows(facts, "zoe") || !knows(facts, "yves") {
 			f.Errorf("the subjects are %v", facts.Subjects())
 		}
@@ -141,6 +142,17 @@ var configurations = map[string]func(*fixture){
 			f.Error("there is no error")
 		}
 		f.expectFacts(before)
+	},
+
+	"AHeldClockIsHeldUnderANewConfigurationToo": func(f *fixture) {
+		f.clock.Step(-hour)
+		f.update(func(tx *store.Tx) error {
+			err := Configure(tx, with("zoe"))
+			if !tx.Facts().ClockHeld {
+				f.Error("the clock is not held any more")
+			}
+			return err
+		})
 	},
 
 	"AnEventThatSaysNoConfigurationIsRefused": func(f *fixture) {
