@@ -23,10 +23,14 @@ func (t *Tampered) Error() string {
 	if t.Index < 0 {
 		return "the audit log's checkpoint: " + t.What
 	}
-	if t.Proven < t.Index {
-		return fmt.Sprintf("audit entry %d: %s (proven by a remembered checkpoint: the first %d entries)", t.Index, t.What, t.Proven)
+	proven := fmt.Sprintf("a remembered checkpoint proves the first %d entries", t.Proven)
+	switch t.Proven {
+	case 0:
+		proven = "no remembered checkpoint proves what is before it"
+	case t.Index:
+		proven = "a remembered checkpoint proves everything before it"
 	}
-	return fmt.Sprintf("audit entry %d: %s (everything before it is proven by a remembered checkpoint)", t.Index, t.What)
+	return fmt.Sprintf("audit entry %d: %s (%s)", t.Index, t.What, proven)
 }
 
 // Report is what a checked log is.

@@ -271,9 +271,10 @@ func TestAT01_WhatARememberedCheckpointProvesIsNeverBlamed(t *testing.T) {
 
 func TestWhatIsTamperedWithIsSaidInASentence(t *testing.T) {
 	tests := map[string]audit.Tampered{
-		"the audit log's checkpoint: it is bad":                                                {Index: -1, Proven: 3, What: "it is bad"},
-		"audit entry 7: it is bad (proven by a remembered checkpoint: the first 5 entries)":    {Index: 7, Proven: 5, What: "it is bad"},
-		"audit entry 7: it is bad (everything before it is proven by a remembered checkpoint)": {Index: 7, Proven: 7, What: "it is bad"},
+		"the audit log's checkpoint: it is bad":                                          {Index: -1, Proven: 3, What: "it is bad"},
+		"audit entry 7: it is bad (no remembered checkpoint proves what is before it)":   {Index: 7, What: "it is bad"},
+		"audit entry 7: it is bad (a remembered checkpoint proves the first 5 entries)":  {Index: 7, Proven: 5, What: "it is bad"},
+		"audit entry 7: it is bad (a remembered checkpoint proves everything before it)": {Index: 7, Proven: 7, What: "it is bad"},
 	}
 	for want, tampered := range tests {
 		if got := tampered.Error(); got != want {
