@@ -71,7 +71,7 @@ func (s Subject) Check() error {
 	if s.Kind != User && s.Kind != Client {
 		return fmt.Errorf("subject %s: kind %q is unknown; it must be user or client", s.ID, s.Kind)
 	}
-	if err := CheckText(s.Name, 200); err != nil {
+	if err := CheckLine(s.Name, 200); err != nil {
 		return fmt.Errorf("subject %s: name: %w", s.ID, err)
 	}
 	for _, i := range s.Identities {

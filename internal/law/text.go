@@ -2,6 +2,7 @@ package law
 
 import (
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -29,6 +30,15 @@ func CheckText(s string, max int) error {
 		return fmt.Errorf("it is blank; write something")
 	}
 	return nil
+}
+
+// CheckLine refuses what [CheckText] refuses, and line feeds: for names, which must not look like more than
+// one line where they are shown.
+func CheckLine(s string, max int) error {
+	if strings.Contains(s, "\n") {
+		return fmt.Errorf("it has more than one line; write it in one")
+	}
+	return CheckText(s, max)
 }
 
 // Line feed, letters, marks, numbers, punctuation, symbols and spaces can be shown, unless Unicode says

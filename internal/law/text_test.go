@@ -79,3 +79,16 @@ func TestTextThatIsAllowedHasNoControlCharacters(t *testing.T) {
 		}
 	})
 }
+
+// A name with a line feed would look like two lines where it is shown.
+func TestANameHasOneLine(t *testing.T) {
+	if err := law.CheckLine("fw.bin\napproved by bob", 100); err == nil {
+		t.Error("a name of two lines is allowed")
+	}
+	if err := law.CheckLine("fw.bin", 100); err != nil {
+		t.Errorf("a name of one line: %v", err)
+	}
+	if err := law.CheckLine("fw\u202Ebin", 100); err == nil {
+		t.Error("a name with a bidirectional override is allowed")
+	}
+}

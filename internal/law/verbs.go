@@ -249,8 +249,8 @@ func checkContent(ask Ask) error {
 	for i, a := range ask.Artifacts {
 		digest, err := hex.DecodeString(a.Digest)
 		switch {
-		case CheckText(a.Name, MaxName) != nil:
-			return refuse(Impossible, "name of artifact %d: %v", i+1, CheckText(a.Name, MaxName))
+		case CheckLine(a.Name, MaxName) != nil:
+			return refuse(Impossible, "name of artifact %d: %v", i+1, CheckLine(a.Name, MaxName))
 		case a.Size < 0 || a.Size >= 1<<53:
 			return refuse(Impossible, "artifact %s: its size is out of range", a.Name)
 		case a.Hash.Size() == 0:
