@@ -48,3 +48,10 @@ func (db *DB) Pragmas(t testing.TB, name string) []string {
 	}
 	return values
 }
+
+// Watched is how many operations are watched.
+func (db *DB) Watched() int {
+	db.watch.mu.Lock()
+	defer db.watch.mu.Unlock()
+	return len(db.watch.waiting)
+}

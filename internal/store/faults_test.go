@@ -310,3 +310,20 @@ func ExampleUnavailable() {
 	fmt.Println(&store.Unavailable{Err: errors.New("taking the write lock: database is locked")})
 	// Output: the database is not to be had: taking the write lock: database is locked
 }
+
+func TestWatchersThatAreDoneLeaveNothingBehind(t *testing.T) {
+	db := newFile(t).create(t, store.Options{})
+	_, first := db.Watch("one")
+	_, second := db.Watch("one")
+	_, other := db.Watch("other")
+	first()
+	if n := db.Watched(); n != 2 {
+		t.Errorf("%d operations are watched, want 2", n)
+	}
+	second()
+	must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "other", 1, "fw") }))
+	other()
+	if n := db.Watched(); n != 0 {
+		t.Errorf("%d operations are watched, want none", n)
+	}
+}
