@@ -127,7 +127,10 @@ func TestIN04_HarmfulTextIsRefusedAndHarmlessTextIsInert(t *testing.T) {
 			}
 			for name, text := range harmless {
 				for place := range places("", "") {
-					if answer, p := ask(name+" as "+place, places(pending(k), text)[place]); answer.StatusCode >= 300 {
+					answer, p := ask(name+" as "+place, places(pending(k), text)[place])
+					if place == "artifact name" && strings.Contains(text, "\n") {
+						expect(t, name+" as "+place, answer, p, api.Impossible)
+					} else if answer.StatusCode >= 300 {
 						t.Errorf("%s as %s: got %d %+v", name, place, answer.StatusCode, p)
 					}
 				}
