@@ -190,6 +190,17 @@ func TestAT01_AForgedJudgementIsFound(t *testing.T) {
 			l.edit(i, by("audrey"))
 			return i
 		}},
+		"revoked by its orderer, who is disabled": {"section 6", func(l *log) int {
+			lapsed := l.find(0, audit.OperationLapsed, func(e audit.Event) bool { return strings.Contains(e.Reason, "orderer olga is disabled") })
+			after := lapsed
+			for l.events[after].Type == audit.OperationLapsed {
+				after++
+			}
+			return l.tell(after, l.events[lapsed], func(e *audit.Event) {
+				by("olga")(e)
+				e.Type = audit.OperationRevoked
+			})
+		}},
 		"revoked twice": {"I6", func(l *log) int {
 			i := l.find(0, audit.OperationRevoked)
 			return l.tell(i+1, l.events[i], nil)
@@ -374,7 +385,7 @@ func TestAT01_AnEventThatTellsTooMuchOrTooLittleIsFound(t *testing.T) {
 		"a key without a requirement":     configured("section 3", "fw-zero", `"requirement":0`, `"requirement":null`, 0),
 		"another fingerprint":             configured("rule 9", "fw-zero", `"fingerprint":"`, `"fingerprint":"0`, 0),
 		"a machine that approves":         configured(form, "approvers", `"alice"`, `"ci"`, -1),
-		"a member who does not exist":     configured(form, "approvers", `"alice"`, `"nobody"`, -1),
+		"a member who does not exist":     configured(form, "auditors", `"audrey"`, `"nobody"`, -1),
 		"an unknown kind of role":         configured(form, "approvers", `"kind":"approver"`, `"kind":"king"`, -1),
 		"two people with one name":        configured(form, "alice", `"actors":[]`, `"actors":[{"issuer":"https://builds.test","value":"dora-at-builds"}]`, -1),
 	})

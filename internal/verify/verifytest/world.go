@@ -152,11 +152,12 @@ func (w *World) Events() []audit.Event {
 	w.Helper()
 	events, err := store.View(w.Context(), w.DB, func(r *store.Reader) ([]audit.Event, error) {
 		var all []audit.Event
-		for leaf, err := range keyserver.Leaves(r) {
-			if err != nil {
-				return nil, err
-			}
-			e, err := audit.ParseLeaf(leaf)
+		stored, err := r.Events(store.EventQuery{Limit: 1 << 30})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range stored {
+			e, err := audit.ParseLeaf(s.Leaf)
 			if err != nil {
 				return nil, err
 			}
