@@ -123,16 +123,11 @@ func (i *intruder) text(query string, args ...any) string {
 func (i *intruder) verify(remembered ...audit.Checkpoint) error {
 	i.Helper()
 	i.must(i.db.Close())
-	db, err := store.Open(context.Background(), i.path, store.Options{Clock: i.of.world.Now})
-	if err != nil {
-		return &unopened{err}
-	}
+	db, err := store.OpenForInspection(context.Background(), i.path, store.Options{Clock: i.of.world.Now})
+	i.must(err)
 	_, err = database.Verify(context.Background(), db, i.of.world.Verifier, verify.Options{Remembered: remembered})
 	return errors.Join(err, db.Close())
 }
-
-// unopened says that the store refuses the database before it can be verified.
-type unopened struct{ error }
 
 // forgeLog writes these events as the log, as somebody does who wants it to fit together: numbered and
 // linked, every hash made anew.

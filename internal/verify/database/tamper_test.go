@@ -42,11 +42,10 @@ func wantViolation(t *testing.T, err error, index int64, rule string) {
 // wantFound wants any finding.
 func wantFound(t *testing.T, err error, what string) {
 	t.Helper()
-	var unopened *unopened
 	var tampered *audit.Tampered
 	var violation *verify.Violation
 	var difference *verify.Difference
-	if !errors.As(err, &unopened) && !errors.As(err, &tampered) && !errors.As(err, &violation) && !errors.As(err, &difference) {
+	if !errors.As(err, &tampered) && !errors.As(err, &violation) && !errors.As(err, &difference) {
 		t.Errorf("%s: reported is %v", what, err)
 	}
 }
