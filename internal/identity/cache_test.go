@@ -3,6 +3,10 @@ package identity
 import (
 	"crypto/sha256"
 	"testing"
+	"time"
+
+	"example.org/keyserver/internal/identity/identitytest"
+	"example.org/keyserver/internal/law"
 )
 
 func TestTheCacheForgetsWhatWasNotUsedLongest(t *testing.T) {
@@ -21,5 +25,28 @@ func TestTheCacheForgetsWhatWasNotUsedLongest(t *testing.T) {
 	}
 	if len(c.entries) != 2 || c.byUse.Len() != 2 {
 		t.Errorf("%d and %d entries, want 2", len(c.entries), c.byUse.Len())
+	}
+}
+
+// Anybody can have tokens of an issuer that is open to everybody.
+func TestATokenOfAStrangerIsNotRemembered(t *testing.T) {
+	idp := identitytest.NewInProcess(t, "https://idp.test")
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	facts, err := law.NewFacts(law.Configuration{Issuers: []law.Issuer{idp.Issuer()}, Subjects: []law.Subject{{
+		ID: "ada", Kind: law.User, Name: "Ada", Enabled: true,
+		Identities: []law.Identity{{Issuer: idp.URL, Claims: map[string][]string{"sub": {"ada"}}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := New(Options{Now: func() time.Time { return now }, HTTP: idp.Client()})
+	for sub, remembered := range map[string]bool{"ada": true, "stranger": false} {
+		token := idp.Token("at+jwt", identitytest.AccessToken(now, sub))
+		if _, err := a.Authenticate(t.Context(), facts, token); (err == nil) != remembered {
+			t.Errorf("%s: %v", sub, err)
+		}
+		if got := a.remembered.get(sha256.Sum256([]byte(token))) != nil; got != remembered {
+			t.Errorf("%s: remembered is %t", sub, got)
+		}
 	}
 }

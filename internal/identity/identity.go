@@ -72,10 +72,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, f law.Facts, token str
 	}
 	now, sum := a.now(), sha256.Sum256([]byte(token))
 	v, err := a.recall(ctx, f, sum, now)
-	if err == nil && v == nil {
-		if v, err = a.verify(ctx, f, token, now); err == nil {
-			a.remembered.put(sum, v)
-		}
+	isNew := err == nil && v == nil
+	if isNew {
+		v, err = a.verify(ctx, f, token, now)
 	}
 	if err != nil {
 		return law.Caller{}, err
@@ -83,6 +82,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, f law.Facts, token str
 	subject, err := v.subject(f)
 	if err != nil {
 		return law.Caller{}, err
+	}
+	if isNew { // not before there is a subject: strangers must not push out those who work here
+		a.remembered.put(sum, v)
 	}
 	return law.Caller{
 		Principal: law.Principal{Subject: subject, Issuer: v.issuer.URL, Sub: v.sub},

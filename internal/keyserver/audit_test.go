@@ -138,3 +138,38 @@ func TestProofsAreOfTheLogThereIs(t *testing.T) {
 		}
 	}
 }
+
+// slowReader takes nothing until it is let go.
+type slowReader struct{ began, letGo chan struct{} }
+
+func (s slowReader) Write(p []byte) (int, error) {
+	select {
+	case s.began <- struct{}{}:
+	case <-s.letGo: // more than one write
+	}
+	<-s.letGo
+	return len(p), nil
+}
+
+func TestASlowExportHoldsNobodyUp(t *testing.T) {
+	k := testkit.New(t)
+	const many = 50 // more than there are connections to the database
+	slow := slowReader{make(chan struct{}), make(chan struct{})}
+	ended := make(chan error, many)
+	for range many {
+		go func() { ended <- k.Keyserver.Export(t.Context(), k.Caller("audrey"), slow) }()
+	}
+	for range many {
+		<-slow.began
+	}
+	o := k.Create(testkit.Ask("fw-dev"))
+	if k.State(o.ID) != law.Approved {
+		t.Error("the operation is not approved")
+	}
+	close(slow.letGo)
+	for range many {
+		if err := <-ended; err != nil {
+			t.Errorf("exporting: %v", err)
+		}
+	}
+}

@@ -104,32 +104,35 @@ func (k *Keyserver) proof(ctx context.Context, size int64, prove func(*store.Rea
 }
 
 // exportChunk is how many events an export reads at a time.
-const exportChunk = 1000
+const exportChunk = 200
 
-// Export writes the whole audit log with its checkpoint, for auditors and administrators.
+// Export writes the whole audit log with its checkpoint, for auditors and administrators. It holds the
+// database only while it reads, however slowly w takes what it is given.
 func (k *Keyserver) Export(ctx context.Context, c Caller, w io.Writer) error {
-	_, err := look(ctx, k, func(r *store.Reader) (struct{}, error) {
+	tree, err := look(ctx, k, func(r *store.Reader) (audit.Tree, error) {
 		if !r.Facts().SeesEverything(c.Subject) {
-			return struct{}{}, &law.Refusal{Kind: law.Forbidden, Reason: "the audit log is exported by auditors and administrators"}
+			return audit.Tree{}, &law.Refusal{Kind: law.Forbidden, Reason: "the audit log is exported by auditors and administrators"}
 		}
-		tree, err := audit.Resume(r.LogSize(), r.Hashes())
-		if err != nil {
-			return struct{}{}, err
-		}
-		checkpoint, err := audit.SignCheckpoint(tree.Size(), tree.Root(), k.signer)
-		if err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, audit.WriteExport(w, Leaves(r), checkpoint)
+		return audit.Resume(r.LogSize(), r.Hashes())
 	})
-	return k.auditHidden(ctx, c, err, audit.Event{})
+	if err != nil {
+		return k.auditHidden(ctx, c, err, audit.Event{})
+	}
+	checkpoint, err := audit.SignCheckpoint(tree.Size(), tree.Root(), k.signer)
+	if err != nil {
+		return err
+	}
+	return audit.WriteExport(w, k.leaves(ctx, tree.Size()), checkpoint)
 }
 
-// Leaves reads all leaves of the audit log, in order.
-func Leaves(r *store.Reader) iter.Seq2[[]byte, error] {
+// leaves reads the leaves of the audit log up to a size. Since the log only grows, they are the same
+// whenever they are read.
+func (k *Keyserver) leaves(ctx context.Context, size int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		for from := int64(0); from < r.LogSize(); {
-			events, err := r.Events(store.EventQuery{From: from, Limit: exportChunk})
+		for from := int64(0); from < size; {
+			events, err := look(ctx, k, func(r *store.Reader) ([]store.Event, error) {
+				return r.Events(store.EventQuery{From: from, Limit: int(min(exportChunk, size-from))})
+			})
 			if err == nil && len(events) == 0 {
 				err = fmt.Errorf("audit entry %d is missing", from)
 			}

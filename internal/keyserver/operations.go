@@ -126,8 +126,16 @@ func (k *Keyserver) seen(r *store.Reader, c Caller, o store.Operation) Operation
 	}
 }
 
-// longestScan is how many stored operations one page is looked for in.
-const longestScan = 2000
+const (
+	longestScan  = 2000    // stored operations that one page is looked for in
+	heaviestPage = 1 << 20 // bytes of text in one page, but for its last operation
+)
+
+// weight is about how many bytes an operation adds to a page.
+func weight(o law.Operation) int {
+	const each = 200 // a key, an artifact, an approval, a claim
+	return len(o.Description) + len(o.Context) + each*(1+len(o.Keys)+len(o.Artifacts)+len(o.Approvals)+len(o.Claims))
+}
 
 // Operations lists the operations that exist for the caller, newest first.
 func (k *Keyserver) Operations(ctx context.Context, c Caller, f OperationFilter) (OperationPage, error) {
@@ -139,7 +147,7 @@ func (k *Keyserver) Operations(ctx context.Context, c Caller, f OperationFilter)
 	query := store.OperationQuery{States: storedAs(f), Key: f.Key, Orderer: f.Orderer, Before: law.OperationID(before), Limit: f.Page.Limit}
 	return look(ctx, k, func(r *store.Reader) (OperationPage, error) {
 		var page OperationPage
-		for scanned := 0; scanned < longestScan; {
+		for scanned, bytes := 0, 0; scanned < longestScan; {
 			ids, err := r.OperationIDs(query)
 			if err != nil {
 				return OperationPage{}, err
@@ -153,8 +161,9 @@ func (k *Keyserver) Operations(ctx context.Context, c Caller, f OperationFilter)
 				}
 				if k.selected(r, c, f, o) {
 					page.Operations = append(page.Operations, k.seen(r, c, o))
+					bytes += weight(o.Operation)
 				}
-				if len(page.Operations) == f.Page.Limit {
+				if len(page.Operations) == f.Page.Limit || bytes >= heaviestPage {
 					page.Next = k.cursor(c, scope, string(id))
 					return page, nil
 				}

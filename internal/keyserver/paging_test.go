@@ -249,3 +249,31 @@ func TestListsAreFilteredByWhatHoldsNow(t *testing.T) {
 	k.Enable("bob", false)
 	inQueue(true)
 }
+
+func TestAPageOfHeavyOperationsIsShorter(t *testing.T) {
+	k := testkit.New(t)
+	ask := testkit.Ask("fw-dev")
+	ask.Context = strings.Repeat("x", law.MaxContext)
+	const many = 60
+	for range many {
+		k.Create(ask)
+	}
+	seen, pages, cursor := 0, 0, ""
+	for {
+		page, err := k.Keyserver.Operations(t.Context(), k.Caller("olga"), keyserver.OperationFilter{Page: keyserver.Page{Limit: keyserver.MaxPage, Cursor: cursor}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages++
+		seen += len(page.Operations)
+		if weight := len(page.Operations) * law.MaxContext; weight > 1<<20+law.MaxContext {
+			t.Errorf("a page has %d bytes of context", weight)
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if seen != many || pages < 2 {
+		t.Errorf("%d operations on %d pages, not %d on several", seen, pages, many)
+	}
+}
