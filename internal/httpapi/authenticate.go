@@ -8,7 +8,7 @@ import (
 )
 
 // authenticate finds out who asks. Refused sign-ins are counted, a good token that may speak for no
-// subject is an audit event (PRODUCT.md section 6).
+// subject is an audit event (docs/law.md, Audit).
 func (s *server) authenticate(c *call) error {
 	if c.route.access == open {
 		return nil

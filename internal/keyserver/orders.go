@@ -170,7 +170,7 @@ func (k *Keyserver) SignOrder(ctx context.Context, c Caller, id law.OrderID) (Si
 		if err != nil {
 			return SignOrder{}, err
 		}
-		return k.answer(o.Operation, forEyesOf(c, order))
+		return k.answer(o.Operation, order.SeenBy(c.Subject))
 	})
 	return order, k.auditHidden(ctx, c, err, audit.Event{Order: id})
 }
@@ -193,7 +193,7 @@ func (k *Keyserver) SignOrders(ctx context.Context, c Caller, id law.OperationID
 			return page, err
 		}
 		for _, order := range orders {
-			one, err := k.answer(o.Operation, forEyesOf(c, order))
+			one, err := k.answer(o.Operation, order.SeenBy(c.Subject))
 			if err != nil {
 				return page, err
 			}
@@ -205,11 +205,4 @@ func (k *Keyserver) SignOrders(ctx context.Context, c Caller, id law.OperationID
 		return page, nil
 	})
 	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: id})
-}
-
-func forEyesOf(c Caller, r law.Order) law.Order {
-	if r.Requester != c.Subject {
-		r.Signature = nil
-	}
-	return r
 }

@@ -85,7 +85,7 @@ func (b book) fold(changes []law.Change, key law.KeyID, at time.Time) (book, err
 	return b, nil
 }
 
-// arrow is the picture of the states in PRODUCT.md section 4. From pending to exhausted leads the case
+// arrow is the picture of the states in docs/law.md. From pending to exhausted leads the case
 // that the last signature arrives while the operation has lapsed (rule 13).
 var arrow = map[law.State]map[law.State]bool{
 	"":           {law.Pending: true},

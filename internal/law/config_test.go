@@ -10,7 +10,7 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-// A requirement that is absent is an error, never 0 (PRODUCT.md section 3).
+// A requirement that is absent is an error, never 0 (docs/law.md, Keys).
 func TestAKeyWithoutARequirementIsRefused(t *testing.T) {
 	k := key("k", 0)
 	k.Requirement = law.Requirement{}
@@ -206,7 +206,7 @@ func TestARoleIsHeldByItsEnabledMembersOnTheKeysItCovers(t *testing.T) {
 	}
 }
 
-// PRODUCT.md section 6: who sees an operation.
+// docs/law.md, Audit: who sees an operation.
 func TestWhoSeesWhat(t *testing.T) {
 	w := newWorld(t)
 	w.orderWith(func(a *law.Ask) { a.Clients = []law.SubjectID{"line"} }, "fw-prod", "fw-dev")
@@ -222,6 +222,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	f := w.facts()
 	seen("the operation", func(s law.SubjectID) bool { return f.Sees(s, w.op) }, "olga", "line", "anna", "bert", "carl", "ada", "otto")
 	seen("everything", f.SeesEverything, "ada", "otto")
+	seen("the whole log", func(who law.SubjectID) bool { return f.ReadLog(who) == nil }, "ada", "otto")
 	seen("fw-test", func(s law.SubjectID) bool { return f.SeesKey(s, "fw-test") }, "olga", "ci", "line", "anna", "dora", "ada", "otto")
 	seen("no key", func(s law.SubjectID) bool { return f.SeesKey(s, "none") })
 	for i := range w.cfg.Subjects {

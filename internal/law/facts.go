@@ -318,6 +318,14 @@ func (f Facts) SeesEverything(who SubjectID) bool {
 	return f.Holds(who, Administrator, "") || f.Holds(who, Auditor, "")
 }
 
+// ReadLog refuses the whole audit log to everybody but administrators and auditors.
+func (f Facts) ReadLog(who SubjectID) error {
+	if f.SeesEverything(who) {
+		return nil
+	}
+	return refuse(Forbidden, "the whole audit log is for auditors and administrators; list the events of an operation of yours")
+}
+
 // Sees says whether the operation exists for the subject: for its orderer, its clients, everyone with an
 // approver role on one of its keys, administrators and auditors.
 func (f Facts) Sees(who SubjectID, o Operation) bool {

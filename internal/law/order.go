@@ -54,6 +54,14 @@ type Order struct {
 // Running says whether an attempt is being made now.
 func (r Order) Running(now time.Time) bool { return r.State == OrderRunning && now.Before(r.Lease) }
 
+// SeenBy is the order as the subject may see it: the signature is for its requester (rule 12).
+func (r Order) SeenBy(who SubjectID) Order {
+	if r.Requester != who {
+		r.Signature = nil
+	}
+	return r
+}
+
 // OrderAsk asks for one signature. Either Digest or Data is given.
 type OrderAsk struct {
 	ID             OrderID // for the order, if it is a new one

@@ -333,3 +333,14 @@ func TestTheLastSignatureExhaustsAlsoAnOperationThatHasLapsed(t *testing.T) {
 	w.is(law.Exhausted)
 	w.happened(law.DidLapse, law.DidSignOrder, law.DidExhaust)
 }
+
+// rule 12: the stored signature is for its requester.
+func TestASignatureIsSeenByItsRequesterAlone(t *testing.T) {
+	order := law.Order{ID: "1", Requester: "olga", Signature: []byte("signature")}
+	if seen := order.SeenBy("olga"); string(seen.Signature) != "signature" {
+		t.Error("the requester does not see the signature")
+	}
+	if seen := order.SeenBy("alice"); seen.Signature != nil || seen.ID != "1" {
+		t.Errorf("somebody else sees %+v", seen)
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// THREATS.md R17
+// docs/threats.md R17
 func TestTextThatCouldDeceiveIsRefused(t *testing.T) {
 	for name, bad := range map[string]string{
 		"empty":                       "",

@@ -4,7 +4,7 @@
 //
 // It judges in other words than package law, so that a mistake in one of them does not hide in the other:
 // of package law it uses what a statement, a key and a requirement are, never what is allowed. "rule n" is
-// rule n of the law of operations, "I n" an invariant of THREATS.md.
+// rule n of the law of operations, "I n" an invariant of docs/threats.md.
 //
 // What it does not know is a violation: an unknown event, a member too many, a column without a meaning.
 package verify

@@ -183,7 +183,7 @@ func creation() []mutant {
 	}
 }
 
-// forms: the digest holds everything, and no text deceives (rule 4, THREATS.md R16 and R17).
+// forms: the digest holds everything, and no text deceives (rule 4, docs/threats.md R16 and R17).
 func forms() []mutant {
 	return []mutant{
 		{"the digest leaves out the clients", "digest.go", "Orderer: s.Orderer, Clients: s.Clients,", "Orderer: s.Orderer,"},
