@@ -13,7 +13,7 @@ import (
 
 // The oracle judges the law without asking it. It reads the raw lists of the configuration, keeps its own
 // story of what happened to an operation, and works out by sets who may do what. The letters and numbers
-// (I1 …) are the invariants of docs/threats.md section 2.
+// (I1 …) are the invariants of docs/threats.md.
 
 // plain is a configuration spelled out: for every grant the set of people and machines that have it now.
 type plain struct {

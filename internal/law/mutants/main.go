@@ -1,5 +1,5 @@
 // Command mutants shows that the tests of the law would notice if the law were broken. It seeds the popular
-// shortcuts of docs/threats.md section 2, and some more, one at a time: each is a small change of the text of
+// shortcuts of docs/threats.md, and some more, one at a time: each is a small change of the text of
 // package law, compiled over the real files and never written into them. The tests of the law must fail
 // with every one of them.
 //
