@@ -92,6 +92,9 @@ func checkPassphrases(c config.Config) []error {
 // readLogKey reads the secret that signs checkpoints.
 func readLogKey(c config.Config) (string, audit.Signer, error) {
 	text, err := c.LogKey.Read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fmt.Errorf("log key: %w; keyserver init makes it, with the database", err)
+	}
 	if err != nil {
 		return "", nil, fmt.Errorf("log key: %w", err)
 	}

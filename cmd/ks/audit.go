@@ -117,13 +117,16 @@ type checkpointOutput struct {
 }
 
 func (p *program) checkpointCommand() *cobra.Command {
+	var output string
 	cmd := &cobra.Command{
 		Use:   "checkpoint",
 		Short: "Fetch the newest checkpoint of the audit log and check it against those before",
 		Long: "Fetch the newest checkpoint, verify it with the log key, have the server prove that its log still begins\n" +
 			"with the log of every checkpoint remembered here, and remember it (`ks help files`).",
-		Args: cobra.NoArgs,
+		Example: "  ks audit checkpoint --output newest.checkpoint   # for keyserver verify --checkpoint",
+		Args:    cobra.NoArgs,
 	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write the signed checkpoint to `FILE` too, to be kept elsewhere")
 	return p.command(cmd, func(ctx context.Context, _ []string) error {
 		s, err := p.connect()
 		if err != nil {
@@ -136,6 +139,11 @@ func (p *program) checkpointCommand() *cobra.Command {
 		c, err := p.witness(ctx, s, signed)
 		if err != nil {
 			return err
+		}
+		if output != "" {
+			if err := os.WriteFile(output, []byte(signed), 0o644); err != nil {
+				return fmt.Errorf("keeping the checkpoint: %w", err)
+			}
 		}
 		if p.global.json {
 			return p.printJSON(checkpointOutput{c.Origin, c.Size, c.Root.String(), signed})

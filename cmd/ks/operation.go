@@ -56,8 +56,8 @@ func (p *program) describe(o api.Operation, width int) string {
 	l.field("digest", o.Digest)
 	l.field("short form", shortDigest(o.Digest))
 	l.field("orderer", o.Orderer.Subject)
-	l.field("signed in as", o.Orderer.Sub)
-	l.field("at", o.Orderer.Issuer)
+	l.field("orderer's id", o.Orderer.Sub)
+	l.field("at issuer", o.Orderer.Issuer)
 	if o.Behind != "" {
 		l.field("behind it", o.Behind)
 	}

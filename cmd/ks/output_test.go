@@ -71,8 +71,8 @@ state:        approved
 digest:       3f2a90c177de04b8000000000000000000000000000000000000000000000000
 short form:   3f2a-90c1-77de-04b8
 orderer:      ci
-signed in as: repo:example/firmware
-at:           https://login.example.org
+orderer's id: repo:example/firmware
+at issuer:    https://login.example.org
 behind it:    dora
 clients:      factory
 key:          fw-prod, 1 of 2 uses taken, 2 approvals, 2 needed

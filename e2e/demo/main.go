@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.org/keyserver/e2e/stand"
@@ -28,7 +29,7 @@ import (
 func main() {
 	up := flag.Bool("up", false, "leave the programs running, and say how to use them")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, os.Stdout, "bin", *up); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)

@@ -26,6 +26,7 @@ fw-prod requires 2 approvals, fw-dev and fw-rsa none. The machine ci-firmware (s
   export PATH=%[4]s:$PATH KS_HOME=$(mktemp -d)
   ks login --profile dana --server %[1]s --issuer %[2]s
   ks login --profile alice --server %[1]s --issuer %[2]s
+  ks login --profile bob --server %[1]s --issuer %[2]s
   ks --profile dana operation create --key fw-dev=1 --valid 1h --description "My first" --context "Trying it out"
 `, d.Server, d.Issuer, d.Dir, filepath.Clean(d.Bin))
 	<-ctx.Done()

@@ -294,8 +294,8 @@ func personBehind(who Caller, f Facts) (SubjectID, error) {
 	if found && f.enabled(person) || issuer.ActorOptional {
 		return person, nil
 	}
-	return "", refuse(Forbidden, "claim %s of your token names no enabled person whom this server knows; "+
-		"ask an administrator to enter the person's actor name", issuer.ActorClaim)
+	return "", refuse(Forbidden, "claim %s of your token is absent, or names no enabled person whom this server knows; "+
+		"have the issuer send it, or ask an administrator to enter the person's actor name", issuer.ActorClaim)
 }
 
 func refuse(kind RefusalKind, sentence string, args ...any) error {
