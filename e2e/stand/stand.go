@@ -225,9 +225,6 @@ func (s *Stand) path(name string) string { return filepath.Join(s.Dir, name) }
 // Config is the path of the server's configuration file.
 func (s *Stand) Config() string { return s.path("keyserver.yaml") }
 
-// Database is the path of the server's database.
-func (s *Stand) Database() string { return s.path("keyserver.db") }
-
 func (s *Stand) write(name, text string, values any) error {
 	t, err := template.New(name).Option("missingkey=error").Parse(text)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,19 +68,15 @@ func (k *Keyserver) CreateOperation(ctx context.Context, c Caller, request Creat
 }
 
 func (k *Keyserver) createdBefore(tx *store.Tx, c Caller, earlier store.Operation, asked string) (Operation, error) {
+	refusal := earlier.CreateAgain(c.Subject, earlier.Asked == asked, tx.Facts())
 	var r *law.Refusal
-	switch {
-	case !tx.Facts().Sees(c.Subject, earlier.Operation): // disabled after it signed in
-		r = errNoOperation
-	case earlier.Asked == asked:
+	if !errors.As(refusal, &r) {
 		return k.seen(&tx.Reader, c, earlier), nil
-	default:
-		r = &law.Refusal{Kind: law.KeyReused, Reason: "this idempotency key was used for another operation; use a new one for each operation"}
 	}
 	if err := tx.Append(c.refused(audit.Event{Type: audit.OperationRefused}, r)); err != nil {
 		return Operation{}, err
 	}
-	return Operation{}, r
+	return Operation{}, refusal
 }
 
 // askDigest names what was asked for, so that asking for something else under the same idempotency key is

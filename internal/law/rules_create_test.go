@@ -1,6 +1,7 @@
 package law_test
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"strconv"
@@ -276,5 +277,27 @@ func TestAnIssuerMayBeConfiguredWithAnOptionalActor(t *testing.T) {
 	w.ok(w.create(ciJob, nil, "fw-dev"))
 	if w.op.Behind != "carl" {
 		t.Errorf("a disabled person is behind it, but the operation says %q", w.op.Behind)
+	}
+}
+
+// rule 1: asking again for the same is no second operation, and the key of one operation serves no other.
+func TestACreationIsRepeatedOnlyByItsOrdererForTheSame(t *testing.T) {
+	w := newWorld(t)
+	w.order("fw-prod")
+	kind := func(err error) law.RefusalKind {
+		var r *law.Refusal
+		if errors.As(err, &r) {
+			return r.Kind
+		}
+		return ""
+	}
+	if err := w.op.CreateAgain("olga", true, w.facts()); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	if err := w.op.CreateAgain("olga", false, w.facts()); kind(err) != law.KeyReused {
+		t.Errorf("something else under the same key: %v", err)
+	}
+	if err := w.op.CreateAgain("zoe", true, w.facts()); kind(err) != law.NotFound {
+		t.Errorf("somebody who does not see it: %v", err)
 	}
 }

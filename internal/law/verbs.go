@@ -81,6 +81,18 @@ func Create(who Caller, ask Ask, f Facts, now time.Time) (Outcome, error) {
 	return out.settle(f, now), nil
 }
 
+// CreateAgain judges a creation under the idempotency key with which the same subject created this
+// operation: it is this operation if the same was asked for, and else refused.
+func (o Operation) CreateAgain(who SubjectID, same bool, f Facts) error {
+	switch {
+	case !f.Sees(who, o):
+		return refuseUnseen()
+	case !same:
+		return refuse(KeyReused, "this idempotency key was used for another operation; use a new one for each operation")
+	}
+	return nil
+}
+
 // Approve gives one person's yes to exactly the operation with this digest (rule 4).
 func (o Operation) Approve(who SubjectID, d Digest, f Facts, now time.Time) (Outcome, error) {
 	out := o.Settle(f, now)

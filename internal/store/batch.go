@@ -44,7 +44,7 @@ func Update[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error)) (T, err
 }
 
 // UpdateFirst is Update before all others that wait: for revoking, rejecting and withdrawing, which must
-// work when everything else is overloaded.
+// work when everything else is overloaded, and for the results of signatures: what was begun is finished first.
 func UpdateFirst[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error)) (T, error) {
 	return update(ctx, db, db.first, fn)
 }
