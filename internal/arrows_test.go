@@ -42,7 +42,8 @@ var arrows = map[string][]string{
 
 // kits serve tests and trials.
 var kits = []string{
-	"internal/testkit", "internal/keystore/keystoretest", "internal/identity/identitytest", "internal/store/storetest", "internal/verify/verifytest",
+	"internal/testkit", "internal/keystore/keystoretest", "internal/identity/identitytest", "internal/store/storetest", "internal/store/postgrestest",
+	"internal/verify/verifytest",
 	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand",
 }
 
@@ -50,6 +51,7 @@ var kits = []string{
 var only = map[string][]string{
 	"database/sql":                      {"internal/store"},
 	"modernc.org/sqlite":                {"internal/store"},
+	"github.com/jackc/pgx/v5":           {"internal/store"},
 	"net/http":                          {"api", "internal/httpapi", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
 	"github.com/zitadel/oidc/v3/pkg/op": {"cmd/devidp"},
 	"C":                                 {},

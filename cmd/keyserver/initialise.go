@@ -55,7 +55,7 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	if err != nil {
 		return err
 	}
-	db, err := store.Create(ctx, cfg.Database.SQLite, key.signer.Name(), store.Options{Clock: p.now, Serve: true})
+	db, err := store.Create(ctx, location(cfg), key.signer.Name(), store.Options{Clock: p.now, Serve: true})
 	if err != nil {
 		return err
 	}

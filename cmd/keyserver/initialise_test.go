@@ -174,7 +174,7 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 	}
 	// database is what store.Create leaves, for a server whose log key was lost with the process.
 	database := func(s *site) {
-		db, err := store.Create(s.Context(), s.path("data/keyserver.db"), "keyserver/lost", store.Options{Clock: s.clock.Now})
+		db, err := store.Create(s.Context(), store.File(s.path("data/keyserver.db")), "keyserver/lost", store.Options{Clock: s.clock.Now})
 		if err == nil {
 			err = db.Close()
 		}
@@ -191,7 +191,7 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		db, err := store.Create(s.Context(), s.path("data/keyserver.db"), key.signer.Name(), store.Options{Clock: s.clock.Now})
+		db, err := store.Create(s.Context(), store.File(s.path("data/keyserver.db")), key.signer.Name(), store.Options{Clock: s.clock.Now})
 		if err == nil {
 			err = db.Close()
 		}

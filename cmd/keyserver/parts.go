@@ -17,13 +17,13 @@ import (
 )
 
 // openDatabase opens a database that has a configuration. Without one, init was cut off.
-func (p *program) openDatabase(ctx context.Context, path string, serve bool) (*store.DB, error) {
-	db, err := store.Open(ctx, path, store.Options{Clock: p.now, Serve: serve})
+func (p *program) openDatabase(ctx context.Context, at store.Location, serve bool) (*store.DB, error) {
+	db, err := store.Open(ctx, at, store.Options{Clock: p.now, Serve: serve})
 	if err != nil {
 		return nil, err
 	}
 	if db.Head().Size() == 0 {
-		return nil, errors.Join(fmt.Errorf("opening database %s: %w", path, store.ErrNotInitialised), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening database %s: %w", at, store.ErrNotInitialised), db.Close())
 	}
 	return db, nil
 }
@@ -127,3 +127,6 @@ func checkIssuers(c config.Config, issuers []law.Issuer) error {
 	}
 	return nil
 }
+
+// location is where the database is.
+func location(c config.Config) store.Location { return store.File(c.Database.SQLite) }

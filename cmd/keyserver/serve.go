@@ -48,7 +48,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := p.openDatabase(ctx, cfg.Database.SQLite, true)
+	db, err := p.openDatabase(ctx, location(cfg), true)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	err = k.Start(ctx, true)
+	err = k.Start(ctx)
 	if err == nil {
 		err = p.announce(cfg, k, listeners)
 	}

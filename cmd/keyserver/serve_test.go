@@ -358,7 +358,7 @@ func TestAKeyPairThatWasReplacedIsRefused(t *testing.T) {
 // logSize is how many entries the audit log has. Nobody may be serving it.
 func (s *site) logSize() int64 {
 	s.Helper()
-	db, err := store.Open(s.Context(), s.path("data/keyserver.db"), store.Options{Clock: s.clock.Now, Serve: true})
+	db, err := store.Open(s.Context(), store.File(s.path("data/keyserver.db")), store.Options{Clock: s.clock.Now, Serve: true})
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (p *program) clockAcceptCommand(read func() (config.Config, error)) *cobra.
 		if err != nil {
 			return err
 		}
-		db, err := p.openDatabase(ctx, cfg.Database.SQLite, false)
+		db, err := p.openDatabase(ctx, location(cfg), false)
 		if err != nil {
 			return err
 		}

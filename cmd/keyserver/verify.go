@@ -44,7 +44,7 @@ func (p *program) verify(ctx context.Context, cfg config.Config, checkpoints []s
 	if err != nil {
 		return err
 	}
-	db, err := store.OpenForInspection(ctx, cfg.Database.SQLite, store.Options{Clock: p.now})
+	db, err := store.OpenForInspection(ctx, location(cfg), store.Options{Clock: p.now})
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func TestAR02_ARequirementThatIsAbsentIsAnErrorAtStart(t *testing.T) {
 	k := testkit.New(t)
 	world := testkit.World(k.IdP)
 	world.Keys[0].Requirement = law.Requirement{}
-	db, err := store.Create(k.Context(), t.TempDir()+"/keyserver.db", "keyserver/other", store.Options{Clock: k.Clock.Now})
+	db, err := store.Create(k.Context(), store.File(t.TempDir()+"/keyserver.db"), "keyserver/other", store.Options{Clock: k.Clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

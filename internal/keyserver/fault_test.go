@@ -213,7 +213,7 @@ func TestAT03_WhileTheLogIsLockedNothingHappens(t *testing.T) {
 	k := testkit.New(t)
 	o := k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
 	size := k.LogSize()
-	other, err := store.Open(k.Context(), k.Dir+"/keyserver.db", store.Options{Clock: k.Clock.Now})
+	other, err := store.Open(k.Context(), k.Location, store.Options{Clock: k.Clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,10 @@ const (
 )
 
 // Start writes that the server has started, and closes what a server that stopped before left under way.
-// It is called once, before the first request. With alone, no other server uses the database: then no
-// attempt can be under way. It refuses a log key or a keystore that is not that of the database; a keystore
+// It is called once, before the first request. On a database that is not shared no attempt can be under way;
+// elsewhere another server may be making it, and its lease tells. It refuses a log key or a keystore that is not that of the database; a keystore
 // that is not to be had does not stop it.
-func (k *Keyserver) Start(ctx context.Context, alone bool) error {
+func (k *Keyserver) Start(ctx context.Context) error {
 	unknown, err := k.fits(ctx)
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
@@ -38,7 +38,7 @@ func (k *Keyserver) Start(ctx context.Context, alone bool) error {
 	}); err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
-	if alone {
+	if !k.db.Shared() {
 		if err := k.closeAttempts(ctx, law.AttemptLease, "the server stopped during the attempt"); err != nil {
 			return fmt.Errorf("starting: %w", err)
 		}

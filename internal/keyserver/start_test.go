@@ -30,7 +30,7 @@ func TestAServerDoesNotStartWithAKeyPairThatIsNotTheConfiguredOne(t *testing.T) 
 	})
 	k.ReconfigureKey("fw-one", func(key *law.Key) { key.Handle = "fw-one.7" })
 	before := k.Count("", audit.ServerStarted)
-	err = k.Keyserver.Start(context.Background(), true)
+	err = k.Keyserver.Start(context.Background())
 	for _, want := range []string{
 		"key fw-dev: its key pair fw-dev.1 in keystore software has the fingerprint", keystore.Fingerprint(other.PublicKey),
 		"key fw-one: keystore software does not have its key pair fw-one.7",
@@ -47,7 +47,7 @@ func TestAServerDoesNotStartWithAKeyPairThatIsNotTheConfiguredOne(t *testing.T) 
 	for _, id := range []law.KeyID{"fw-dev", "fw-one"} {
 		k.ReconfigureKey(id, func(key *law.Key) { key.State = law.KeyRevoked })
 	}
-	if err := k.Keyserver.Start(context.Background(), true); err != nil {
+	if err := k.Keyserver.Start(context.Background()); err != nil {
 		t.Errorf("starting without the key pairs of revoked keys: %v", err)
 	}
 }
@@ -100,7 +100,7 @@ func TestAServerDoesNotStartWithTheLogKeyOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(k.Events(""))
-	err = other.Start(context.Background(), true)
+	err = other.Start(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "the log key is that of keyserver/other and the database that of keyserver/test") {
 		t.Errorf("started with %v", err)
 	}
@@ -130,7 +130,7 @@ func TestWaitingForAChangeEndsWhenTheServerIsToStop(t *testing.T) {
 func TestInitialisingThatWasCutOffCanBeDoneAgainAndLeavesForeignKeyPairsAlone(t *testing.T) {
 	k := testkit.New(t)
 	dir := t.TempDir()
-	db, err := store.Create(context.Background(), dir+"/keyserver.db", "keyserver/again", store.Options{Clock: k.Clock.Now})
+	db, err := store.Create(context.Background(), store.File(dir+"/keyserver.db"), "keyserver/again", store.Options{Clock: k.Clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,12 @@ func kept(err error) bool {
 // Waiting is how many closures wait to be run, for metrics.
 func (db *DB) Waiting() int { return len(db.first) + len(db.rest) }
 
-func (db *DB) start() {
+func (db *DB) start(tree audit.Tree) {
+	db.durable.Store(&tree)
+	if db.Shared() {
+		c, _ := db.listener(context.Background()) // if it cannot be had now, it is made later
+		db.stopped.Go(func() { db.listen(c) })
+	}
 	db.stopped.Go(func() {
 		for {
 			batch := db.collect()
@@ -159,7 +164,7 @@ func (db *DB) run(jobs []*job) {
 		err = b.lookUp(err)
 	}
 	if err == nil {
-		db.durable.Store(&b.tree)
+		db.advance(b.tree)
 	}
 	for i, j := range jobs {
 		if err != nil {
@@ -180,6 +185,7 @@ type batch struct {
 	q          querier
 	before     head
 	head       head
+	at         instant
 	tree       audit.Tree
 	saved      []law.OperationID
 	committing bool  // the commit may have happened
@@ -189,16 +195,12 @@ type batch struct {
 // attempt runs the closures and makes what they wrote durable. It returns the error of each; they count only
 // if the commit happened. No context of a caller is in it: one who goes away does not take the others along.
 func (b *batch) attempt(jobs []*job) ([]error, error) {
-	ctx := context.Background() // without a deadline: no statement waits longer than the busy timeout
-	c, err := b.db.writer.take(ctx)
-	if err != nil {
+	ctx, cancel := b.db.dialect.bound()
+	defer cancel()
+	if err := b.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer b.db.writer.giveBack(c)
-	b.q = querier{ctx, c}
-	if err := b.begin(); err != nil {
-		return nil, err
-	}
+	defer b.end()
 	errs := make([]error, len(jobs))
 	for i, j := range jobs {
 		if errs[i] = b.runOne(j); b.fatal != nil {
@@ -212,6 +214,9 @@ func (b *batch) attempt(jobs []*job) ([]error, error) {
 		b.head.size, b.head.mark, b.head.configuration); err != nil {
 		return nil, fmt.Errorf("storing head: %w", err)
 	}
+	if err := b.notify(); err != nil {
+		return nil, fmt.Errorf("notifying other servers: %w", err)
+	}
 	b.committing = true
 	if err := b.db.commit(b.q.commit); err != nil {
 		return errs, fmt.Errorf("committing: %w", err)
@@ -222,15 +227,13 @@ func (b *batch) attempt(jobs []*job) ([]error, error) {
 // lookUp finds out whether a commit happened whose answer was the error given: it is never run again
 // blindly. It holds the write lock, so that the commit is not still under way.
 func (b *batch) lookUp(answer error) error {
-	ctx := context.Background()
-	c, err := b.db.writer.take(ctx)
-	if err != nil {
-		return errors.Join(answer, fmt.Errorf("looking up whether it happened: %w", err))
-	}
-	defer b.db.writer.giveBack(c)
-	now := &batch{db: b.db, q: querier{ctx, c}, tree: b.tree}
+	ctx, cancel := b.db.dialect.bound()
+	defer cancel()
+	now := &batch{db: b.db, tree: b.tree}
 	var entries int
-	if err = now.begin(); err == nil {
+	err := now.begin(ctx)
+	if err == nil {
+		defer now.end()
 		err = now.q.row(`SELECT count(*) FROM audit_events WHERE batch = $1`, []any{b.id}, &entries)
 	}
 	switch {
@@ -244,19 +247,47 @@ func (b *batch) lookUp(answer error) error {
 	return answer
 }
 
-// begin takes the write lock and reads the head.
-func (b *batch) begin() error {
+// bound is how long a batch may take. On SQLite no statement waits longer than the busy timeout.
+func (d dialect) bound() (context.Context, context.CancelFunc) {
+	if d.patience == 0 {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeout(context.Background(), d.patience)
+}
+
+// begin takes the write lock and reads the head. end is to be called unless it failed.
+func (b *batch) begin(ctx context.Context) error {
 	err := b.db.present()
 	if err == nil {
-		err = b.q.begin(b.db.dialect.begin)
+		b.q, err = b.db.writer.begin(ctx, b.db.dialect.begin)
 	}
-	if err == nil {
-		b.before, err = readHead(b.q, b.db.dialect.lockHead)
+	if err != nil {
+		return fmt.Errorf("taking the write lock: %w", err)
+	}
+	if err := b.lock(); err != nil {
+		b.end()
+		return err
+	}
+	return nil
+}
+
+func (b *batch) end() { b.db.writer.giveBack(b.q.c) }
+
+// lock takes the lock of the head, and reads what stands once it is held.
+func (b *batch) lock() error {
+	var err error
+	b.before, b.at, err = b.db.readHead(b.q, b.db.dialect.lockHead)
+	if lock := b.db.dialect.lockHead; err == nil && lock != "" { // what was read with the lock may be from before it
+		_, b.at, err = b.db.readHead(b.q, "")
 	}
 	if err != nil {
 		return fmt.Errorf("taking the write lock: %w", err)
 	}
 	b.head = b.before
+	if known := b.db.durable.Load(); known != nil && b.head.size < known.Size() {
+		return fmt.Errorf("the database has gone back: its audit log has %d entries and had %d; find out why (a restored backup, a standby that was behind?) before you restart the server",
+			b.head.size, known.Size())
+	}
 	if b.head.size != b.tree.Size() { // another process has written
 		if b.tree, err = audit.Resume(b.head.size, b.q); err != nil {
 			return fmt.Errorf("reading the audit log's edge: %w", err)
@@ -273,7 +304,7 @@ func (b *batch) runOne(j *job) (err error) {
 		return err
 	}
 	tx := &Tx{batch: b}
-	if tx.Reader, err = b.db.reader(b.q, b.head, b.head.configuration == b.before.configuration); err != nil {
+	if tx.Reader, err = b.db.reader(b.q, b.head, b.at, b.head.configuration == b.before.configuration); err != nil {
 		b.fatal = err
 		return err
 	}
@@ -283,8 +314,8 @@ func (b *batch) runOne(j *job) (err error) {
 		b.fatal = failed
 		return err
 	}
-	if tx.failed != nil && kept(err) {
-		err = tx.failed
+	if failed := errors.Join(tx.failed, b.q.c.failed); failed != nil && kept(err) {
+		err = failed // whatever the closure makes of it: on PostgreSQL nothing can be stored after it
 	}
 	if !kept(err) {
 		*b = was

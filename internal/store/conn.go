@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/stdlib"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -15,6 +16,7 @@ type conn struct {
 	*sql.Conn
 	statements map[string]*sql.Stmt
 	open       bool  // a transaction may be under way
+	used       bool  // it was good once
 	failed     error // the first error of the transaction, which may have been swallowed on its way up
 }
 
@@ -32,6 +34,18 @@ func (c *conn) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 // drop closes the connection to the database. Close would hand it to whoever asks for one next.
 func (c *conn) drop() {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// gone says whether the driver knows that the connection is closed.
+func (c *conn) gone() bool {
+	var closed bool
+	err := c.Raw(func(driver any) error {
+		if p, is := driver.(*stdlib.Conn); is {
+			closed = p.Conn().IsClosed()
+		}
+		return nil
+	})
+	return closed || err != nil
 }
 
 // close closes the statements first: SQLite keeps a connection, and with it the files of its write-ahead
@@ -74,6 +88,28 @@ func (p conns) take(ctx context.Context) (*conn, error) {
 		return nil, ctx.Err()
 	case <-p.closed:
 		return nil, errClosed
+	}
+}
+
+// begin takes a connection and starts a transaction on it, in the dialect's words. A connection that was idle
+// may be gone, as after a restart of the database: then another is made, once.
+func (p conns) begin(ctx context.Context, how string) (querier, error) {
+	for {
+		c, err := p.take(ctx)
+		if err != nil {
+			return querier{}, err
+		}
+		fresh := !c.used
+		c.used = true
+		q := querier{ctx, c}
+		if err = q.begin(how); err == nil {
+			return q, nil
+		}
+		gone := c.gone()
+		p.giveBack(c)
+		if fresh || !gone {
+			return querier{}, err
+		}
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 
 	"example.org/keyserver/internal/audit"
@@ -44,8 +44,11 @@ func (u *Unavailable) Unwrap() error { return u.Err }
 
 // Options for opening a database.
 type Options struct {
-	// Clock is the process's clock. It is what counts as the database's time on SQLite. Required.
+	// Clock is the process's clock, with its monotonic reading. It is what counts as the database's time on
+	// SQLite. Required.
 	Clock func() time.Time
+	// Injected lets the clock be the database's time on PostgreSQL too: tests move it. False outside of tests.
+	Injected bool
 	// Serve refuses to open a database that another process serves. Tools leave it off.
 	Serve bool
 	// Commit, if given, is called in place of each commit and makes it or not: tests fail commits with it, or
@@ -55,14 +58,15 @@ type Options struct {
 
 // DB is the database of one keyserver.
 type DB struct {
-	dialect dialect
-	clock   func() time.Time
-	commit  func(commit func() error) error
-	pool    *sql.DB
-	writer  conns        // one connection
-	readers conns        // connections that only read
-	present func() error // says whether the database is still what was opened
-	lock    *os.File     // held while serving
+	dialect    dialect
+	clock      func() time.Time
+	commit     func(commit func() error) error
+	pool       *sql.DB
+	connection *pgx.ConnConfig // of PostgreSQL
+	writer     conns           // one connection
+	readers    conns           // connections that only read
+	present    func() error    // says whether the database is still what was opened
+	lock       *os.File        // held while serving
 
 	first, rest chan *job
 	stop        chan struct{}
@@ -75,89 +79,141 @@ type DB struct {
 }
 
 // Open opens the database of a keyserver that was initialised before. The caller closes it.
-func Open(ctx context.Context, path string, o Options) (*DB, error) {
-	db, err := connect(ctx, path, o)
+func Open(ctx context.Context, at Location, o Options) (*DB, error) {
+	db, err := connect(ctx, at, o)
 	if err != nil {
 		return nil, err
 	}
 	tree, err := View(ctx, db, func(r *Reader) (audit.Tree, error) { return audit.Resume(r.LogSize(), r.q) })
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening database %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening database %s: %w", at, err), db.Close())
 	}
-	db.durable.Store(&tree)
-	db.start()
+	db.start(tree)
 	return db, nil
 }
 
 // OpenForInspection opens a database for [Inspect] alone. It believes nothing that is in it, so that one that
 // was tampered with can be opened too.
-func OpenForInspection(ctx context.Context, path string, o Options) (*DB, error) {
-	return connect(ctx, path, o)
+func OpenForInspection(ctx context.Context, at Location, o Options) (*DB, error) {
+	return connect(ctx, at, o)
 }
 
 // Create makes the database of a new keyserver and names the server. It refuses one that is initialised, but
-// not one whose audit log is empty: it was left by an attempt that was cut off.
-func Create(ctx context.Context, path, server string, o Options) (*DB, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("creating database %s: %w", path, err)
+// not one whose audit log is empty: it was left by an attempt that was cut off. On PostgreSQL there must be
+// an empty database already.
+func Create(ctx context.Context, at Location, server string, o Options) (*DB, error) {
+	if o.Clock == nil {
+		return nil, errNoClock
 	}
-	// An empty file is left by an earlier attempt that was cut off.
-	switch file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); {
-	case err == nil:
-		if err := file.Close(); err != nil {
-			return nil, fmt.Errorf("creating database %s: %w", path, err)
+	if !at.Shared() {
+		if err := makeFile(at.SQLite); err != nil {
+			return nil, fmt.Errorf("creating database %s: %w", at, err)
 		}
-	case !errors.Is(err, fs.ErrExist):
-		return nil, fmt.Errorf("creating database: %w", err)
 	}
-	db, err := connect(ctx, path, o)
-	if err != nil {
-		return nil, err
+	if err := asOwner(ctx, at, o, func(db *DB) error { return db.name(ctx, server) }); err != nil {
+		return nil, fmt.Errorf("creating database %s: %w", at, err)
 	}
+	return Open(ctx, at, o)
+}
+
+// Upgrade brings the tables of a database to what this version of the program knows, as their owner.
+func Upgrade(ctx context.Context, at Location, o Options) error {
+	if err := asOwner(ctx, at, o, func(*DB) error { return nil }); err != nil {
+		return fmt.Errorf("upgrading database %s: %w", at, err)
+	}
+	return nil
+}
+
+// asOwner makes or migrates the tables, and does something as their owner.
+func asOwner(ctx context.Context, at Location, o Options, do func(*DB) error) (err error) {
+	db := newDB(at, o)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if at.Shared() {
+		err = db.connectPostgres(at.Postgres, at.Postgres.owner())
+	} else {
+		err = db.connectSQLite(at.SQLite, o.Serve)
+	}
+	if err == nil {
+		err = db.ready(ctx)
+	}
+	if err == nil {
+		err = db.migrate(ctx)
+	}
+	if err == nil {
+		err = do(db)
+	}
+	if err == nil && at.Shared() && at.Postgres.owner() != at.Postgres.Server {
+		err = grant(ctx, db.pool, at.Postgres.Server.Name)
+	}
+	return err
+}
+
+// name names the server of a new database.
+func (db *DB) name(ctx context.Context, server string) error {
 	done, err := db.pool.ExecContext(ctx, `INSERT INTO head (id, server, size, mark, configuration) VALUES (1, $1, 0, $2, 0)
 		ON CONFLICT (id) DO UPDATE SET server = excluded.server, mark = excluded.mark
 		WHERE head.size = 0 AND NOT EXISTS (SELECT 1 FROM audit_events)`,
-		server, millis(o.Clock()))
-	if err == nil {
-		if n, _ := done.RowsAffected(); n == 0 {
-			err = errors.New("it is initialised already, which is done only once")
-		}
-	}
+		server, millis(db.clock()))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("creating database %s: %w", path, err), db.Close())
+		return err
 	}
-	db.durable.Store(&audit.Tree{})
-	db.start()
-	return db, nil
+	if n, _ := done.RowsAffected(); n == 0 {
+		return errors.New("it is initialised already, which is done only once")
+	}
+	return nil
 }
 
-func connect(ctx context.Context, path string, o Options) (*DB, error) {
-	if o.Clock == nil {
-		return nil, errors.New("opening database: no clock given")
-	}
+var errNoClock = errors.New("opening database: no clock given")
+
+func newDB(at Location, o Options) *DB {
 	db := &DB{
-		dialect: sqlite, clock: o.Clock, commit: o.Commit,
+		dialect: sqlite, clock: o.Clock, commit: o.Commit, present: func() error { return nil },
 		first: make(chan *job, queueLength), rest: make(chan *job, queueLength), stop: make(chan struct{}),
+	}
+	if at.Shared() {
+		db.dialect = postgres
+		if o.Injected {
+			db.dialect.clock = sqlite.clock
+		}
 	}
 	if db.commit == nil {
 		db.commit = func(commit func() error) error { return commit() }
 	}
 	db.writer = pool(1, db.dial, nil) // what is under way when the database is closed is finished
 	db.readers = pool(readers, db.dial, db.stop)
-	err := db.connectSQLite(path, o.Serve)
-	if err == nil {
-		err = db.migrate(ctx)
+	return db
+}
+
+func connect(ctx context.Context, at Location, o Options) (*DB, error) {
+	if o.Clock == nil {
+		return nil, errNoClock
+	}
+	db := newDB(at, o)
+	var err error
+	if at.Shared() {
+		err = db.connectPostgres(at.Postgres, at.Postgres.Server)
+	} else {
+		err = db.connectSQLite(at.SQLite, o.Serve)
 	}
 	if err == nil {
-		var c *conn
-		if c, err = db.writer.take(ctx); err == nil { // the checks of dial are made before anything else
-			db.writer.giveBack(c)
-		}
+		err = db.ready(ctx)
+	}
+	if err == nil {
+		err = db.upToDate(ctx, o.Serve)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening database %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening database %s: %w", at, err), db.Close())
 	}
 	return db, nil
+}
+
+// ready makes the checks of dial before anything else.
+func (db *DB) ready(ctx context.Context) error {
+	c, err := db.writer.take(ctx)
+	if err == nil {
+		db.writer.giveBack(c)
+	}
+	return err
 }
 
 func (db *DB) dial(ctx context.Context) (*conn, error) {
@@ -173,20 +229,49 @@ func (db *DB) dial(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-func (db *DB) migrate(ctx context.Context) error {
-	steps, err := fs.Sub(migrations, "migrations/"+db.dialect.name)
+// upToDate checks that the tables are what this version of the program knows. A server migrates a file by
+// itself.
+func (db *DB) upToDate(ctx context.Context, serve bool) error {
+	provider, err := db.migrations()
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(db.dialect.goose, db.pool, steps)
-	if err != nil {
-		return fmt.Errorf("reading migrations: %w", err)
-	}
-	switch is, known, err := provider.GetVersions(ctx); {
+	is, known, err := provider.GetVersions(ctx)
+	switch {
 	case err != nil:
-		return fmt.Errorf("migrating: %w", err)
-	case is > known:
-		return fmt.Errorf("it is of version %d, made by a newer keyserver; this one knows version %d", is, known)
+		return fmt.Errorf("reading its version: %w", err)
+	case is == known:
+		return nil
+	case is == 0:
+		return ErrNotInitialised
+	case is < known && serve && db.dialect.name == sqlite.name:
+		return db.migrate(ctx)
+	case is < known:
+		return fmt.Errorf("it is of version %d, and this keyserver needs version %d; run keyserver upgrade", is, known)
+	}
+	return fmt.Errorf("it is of version %d, made by a newer keyserver; this one knows version %d", is, known)
+}
+
+func (db *DB) migrations() (*goose.Provider, error) {
+	steps, err := fs.Sub(migrations, "migrations/"+db.dialect.name)
+	if err != nil {
+		return nil, err
+	}
+	options, err := db.dialect.migrating()
+	if err != nil {
+		return nil, err
+	}
+	provider, err := goose.NewProvider(db.dialect.goose, db.pool, steps, options...)
+	if err != nil {
+		return nil, fmt.Errorf("reading migrations: %w", err)
+	}
+	return provider, nil
+}
+
+func (db *DB) migrate(ctx context.Context) error {
+	provider, err := db.migrations()
+	if err != nil {
+		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating: %w", err)
@@ -213,7 +298,23 @@ func (db *DB) Close() error {
 // Head returns the audit log's tree as it was last committed: the newest that a checkpoint may be signed of.
 func (db *DB) Head() audit.Tree { return *db.durable.Load() }
 
-// Clock is the database's clock as it is, with the process's monotonic reading if it has one.
+// advance makes a committed tree the head, unless a longer one is known already.
+func (db *DB) advance(tree audit.Tree) {
+	for {
+		was := db.durable.Load()
+		if was != nil && was.Size() >= tree.Size() {
+			return
+		}
+		if db.durable.CompareAndSwap(was, &tree) {
+			return
+		}
+	}
+}
+
+// Shared says whether other servers may use the database.
+func (db *DB) Shared() bool { return db.connection != nil }
+
+// Clock is the process's clock as it is, with its monotonic reading if it has one.
 func (db *DB) Clock() time.Time { return db.clock() }
 
 // factsAt is the configuration as of one version of it.

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"golang.org/x/mod/semver"
@@ -29,10 +31,14 @@ type dialect struct {
 	check func(context.Context, *sql.Conn) error
 	// fatal says whether an error means that the whole batch cannot be stored.
 	fatal func(error) bool
+	// clock is the database's time in SQL, ms; 0 where the process's clock is the database's.
+	clock string
+	// patience is how long a whole batch may take; 0: no statement can take for ever.
+	patience time.Duration
 }
 
 var sqlite = dialect{
-	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite,
+	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite, clock: `0`,
 }
 
 // Versions before this one could corrupt a database in WAL mode.
@@ -67,6 +73,21 @@ func (db *DB) connectSQLite(path string, serve bool) error {
 	}
 	db.pool, err = sql.Open("sqlite", sqliteName(path))
 	return err
+}
+
+// makeFile makes the file of a new database. An empty one is left by an earlier attempt that was cut off.
+func makeFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func sqliteName(path string) string {

@@ -28,11 +28,11 @@ type file string
 func newFile(t testing.TB) file { return file(filepath.Join(t.TempDir(), "keyserver.db")) }
 
 func (f file) Create(ctx context.Context, o store.Options) (*store.DB, error) {
-	return store.Create(ctx, string(f), storetest.ServerID, o)
+	return store.Create(ctx, store.File(string(f)), storetest.ServerID, o)
 }
 
 func (f file) Open(ctx context.Context, o store.Options) (*store.DB, error) {
-	return store.Open(ctx, string(f), o)
+	return store.Open(ctx, store.File(string(f)), o)
 }
 
 func TestSQLiteKeepsTheContractOfTheStore(t *testing.T) {

@@ -19,6 +19,21 @@ type head struct {
 	configuration int64 // counts the changes of the configuration
 }
 
+// instant is the database's time, and where the process's clock stood when it was read.
+type instant struct{ database, process time.Time }
+
+// now is the database's time now. It goes by the process's clock since it was read, which nobody can set:
+// a clock with a monotonic reading is compared by that.
+func (db *DB) now(read instant) time.Time {
+	now := db.clock()
+	if read.database.IsZero() {
+		return fromMillis(millis(now)) // the process's clock is the database's
+	}
+	return fromMillis(millis(read.database.Add(now.Sub(read.process))))
+}
+
+func (db *DB) instant(ms int64) instant { return instant{fromMillis(ms), db.clock()} }
+
 // Reader reads one state of the database: all its answers belong together.
 type Reader struct {
 	q     querier
@@ -39,11 +54,14 @@ type Tx struct {
 func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, error) {
 	return read(ctx, db, func(q querier) (T, error) {
 		var none T
-		h, err := readHead(q, "")
+		h, at, err := db.readHead(q, "")
 		if err != nil {
 			return none, &Unavailable{err}
 		}
-		r, err := db.reader(q, h, true)
+		if err := db.keepUp(q, h.size); err != nil {
+			return none, &Unavailable{err}
+		}
+		r, err := db.reader(q, h, at, true)
 		if err != nil {
 			return none, &Unavailable{err}
 		}
@@ -51,23 +69,33 @@ func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, e
 	})
 }
 
+// keepUp reads the head of a log that another server has written to, so that a checkpoint covers what is read.
+func (db *DB) keepUp(q querier, size int64) error {
+	if known := db.durable.Load(); known == nil || known.Size() >= size {
+		return nil
+	}
+	tree, err := audit.Resume(size, q)
+	if err != nil {
+		return fmt.Errorf("reading the audit log's edge: %w", err)
+	}
+	db.advance(tree)
+	return nil
+}
+
 func read[T any](ctx context.Context, db *DB, fn func(querier) (T, error)) (T, error) {
 	var none T
-	c, err := db.readers.take(ctx)
-	if err != nil {
-		return none, &Unavailable{err}
-	}
-	defer db.readers.giveBack(c)
-	q := querier{ctx, c}
-	if err = db.present(); err == nil {
-		err = q.begin(db.dialect.view)
+	var q querier
+	err := db.present()
+	if err == nil {
+		q, err = db.readers.begin(ctx, db.dialect.view)
 	}
 	if err != nil {
-		return none, &Unavailable{fmt.Errorf("beginning to read: %w", err)}
+		return none, &Unavailable{fmt.Errorf("beginning to read: %w", errors.Join(err, ctx.Err()))}
 	}
+	defer db.readers.giveBack(q.c)
 	out, err := fn(q)
-	if c.failed != nil {
-		return none, &Unavailable{c.failed}
+	if q.c.failed != nil {
+		return none, &Unavailable{errors.Join(q.c.failed, ctx.Err())} // a driver need not say that it was told to stop
 	}
 	return out, err
 }
@@ -89,20 +117,21 @@ func (r *Reader) Server() string { return r.head.server }
 // LogSize is the number of entries in the audit log.
 func (r *Reader) LogSize() int64 { return r.head.size }
 
-func readHead(q querier, lock string) (head, error) {
+func (db *DB) readHead(q querier, lock string) (head, instant, error) {
 	var h head
-	err := q.row(`SELECT server, size, mark, configuration FROM head WHERE id = 1`+lock, nil,
-		&h.server, &h.size, &h.mark, &h.configuration)
+	var ms int64
+	err := q.row(`SELECT server, size, mark, configuration, `+db.dialect.clock+` FROM head WHERE id = 1`+lock, nil,
+		&h.server, &h.size, &h.mark, &h.configuration, &ms)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotInitialised
 	}
-	return h, err
+	return h, db.instant(ms), err
 }
 
 // reader reads the time and the facts for one closure. The facts are kept for the next one, unless they are
 // of a configuration that is not committed.
-func (db *DB) reader(q querier, h head, committed bool) (Reader, error) {
-	r := Reader{q: q, head: h, clock: fromMillis(millis(db.clock()))}
+func (db *DB) reader(q querier, h head, read instant, committed bool) (Reader, error) {
+	r := Reader{q: q, head: h, clock: db.now(read)}
 	r.now = r.clock
 	if mark := fromMillis(h.mark); r.now.Before(mark) {
 		r.now = mark

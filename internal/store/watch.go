@@ -1,12 +1,14 @@
 package store
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"example.org/keyserver/internal/law"
 )
 
-// watchers are told when an operation was changed by a commit of this server.
+// watchers are told when an operation was changed by a commit of this server, or of another one.
 type watchers struct {
 	mu      sync.Mutex
 	waiting map[law.OperationID]*watched
@@ -39,6 +41,14 @@ func (db *DB) Watch(id law.OperationID) (changed <-chan struct{}, stop func()) {
 			delete(w.waiting, id)
 		}
 	}
+}
+
+// announceAll tells every watcher, since some of their operations may have been changed.
+func (w *watchers) announceAll() {
+	w.mu.Lock()
+	all := slices.Collect(maps.Keys(w.waiting))
+	w.mu.Unlock()
+	w.announce(all)
 }
 
 func (w *watchers) announce(saved []law.OperationID) {

@@ -26,6 +26,7 @@ import (
 	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
+	"example.org/keyserver/internal/store/postgrestest"
 )
 
 // Day is the longest validity of the keys of [World].
@@ -40,7 +41,8 @@ type Kit struct {
 	Keyserver *keyserver.Keyserver
 	DB        *store.DB
 	URL       string // of the API, without /api
-	Dir       string // holds the database and the keys
+	Dir       string // holds the keys, and the database if it is a file
+	Location  store.Location
 	ServerID  string
 	logKey    string
 	options   Options
@@ -56,7 +58,12 @@ type Options struct {
 	Rates  httpapi.Limits                  // zero: so high that they are never reached
 	Commit func(commit func() error) error // see store.Options
 	Log    *slog.Logger                    // nil: nowhere
+	Shared bool                            // on a database that several servers can use, whatever [Database] says
 }
+
+// Database is the environment variable that says which database kits are on: sqlite, which is the default, or
+// postgres. The tests of whole servers are run on both.
+const Database = "KEYSERVER_TEST_DATABASE"
 
 // New starts a keyserver with the configuration of [World].
 func New(t testing.TB) *Kit { return NewWith(t, Options{}) }
@@ -73,7 +80,8 @@ func NewWith(t testing.TB, o Options) *Kit {
 	keys, err := software.Create(filepath.Join(k.Dir, "keys"), passphrase, software.Options{Iterations: software.MinIterations})
 	k.must(err)
 	k.Keystore = keystoretest.Count(keys)
-	db, err := store.Create(context.Background(), k.path(), k.ServerID, store.Options{Clock: k.Clock.Now})
+	k.Location = k.location()
+	db, err := store.Create(context.Background(), k.Location, k.ServerID, k.storeOptions())
 	k.must(err)
 	world := World(k.IdP)
 	if o.World != nil {
@@ -89,7 +97,21 @@ func NewWith(t testing.TB, o Options) *Kit {
 	return k
 }
 
-func (k *Kit) path() string { return filepath.Join(k.Dir, "keyserver.db") }
+func (k *Kit) location() store.Location {
+	switch name := os.Getenv(Database); {
+	case k.options.Shared || name == "postgres":
+		return postgrestest.Confined(postgrestest.New(k))
+	case name == "" || name == "sqlite":
+		return store.File(filepath.Join(k.Dir, "keyserver.db"))
+	default:
+		k.Fatalf("%s is %q; say sqlite or postgres", Database, name)
+		return store.Location{}
+	}
+}
+
+func (k *Kit) storeOptions() store.Options {
+	return store.Options{Clock: k.Clock.Now, Injected: true, Commit: k.options.Commit}
+}
 
 func (k *Kit) set() *keystore.Set {
 	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: k.Keystore, Limits: keystore.DefaultLimits()})
@@ -100,7 +122,9 @@ func (k *Kit) set() *keystore.Set {
 func (k *Kit) start() {
 	k.Helper()
 	var err error
-	k.DB, err = store.Open(context.Background(), k.path(), store.Options{Clock: k.Clock.Now, Serve: true, Commit: k.options.Commit})
+	o := k.storeOptions()
+	o.Serve = true
+	k.DB, err = store.Open(context.Background(), k.Location, o)
 	k.must(err)
 	log := k.options.Log
 	if log == nil {
@@ -111,7 +135,7 @@ func (k *Kit) start() {
 		Elapsed: k.Clock.Elapsed,
 	})
 	k.must(err)
-	k.must(k.Keyserver.Start(context.Background(), true))
+	k.must(k.Keyserver.Start(context.Background()))
 	rates := k.options.Rates
 	if rates.PerSecond == 0 {
 		rates = httpapi.Limits{PerSecond: 1e6, Burst: 1e6}
@@ -143,17 +167,22 @@ func (k *Kit) Restart() {
 }
 
 // Crash starts the server again on a copy of the database as it is on disk at this moment, as after the
-// loss of power.
+// loss of power; where the database is shared, after it has lost all its connections.
 func (k *Kit) Crash() {
 	k.Helper()
-	dir := k.TempDir()
+	if k.Location.Shared() {
+		postgrestest.Exec(k, k.Location, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		k.Restart()
+		return
+	}
+	copied := filepath.Join(k.TempDir(), "keyserver.db")
 	for _, suffix := range []string{"", "-wal"} {
-		data, err := os.ReadFile(k.path() + suffix)
+		data, err := os.ReadFile(k.Location.SQLite + suffix)
 		k.must(err)
-		k.must(os.WriteFile(filepath.Join(dir, "keyserver.db"+suffix), data, 0o600))
+		k.must(os.WriteFile(copied+suffix, data, 0o600))
 	}
 	k.stop()
-	k.Dir = dir
+	k.Location = store.File(copied)
 	k.start()
 	k.Check()
 }

@@ -123,7 +123,7 @@ func (i *intruder) text(query string, args ...any) string {
 func (i *intruder) verify(remembered ...audit.Checkpoint) error {
 	i.Helper()
 	i.must(i.db.Close())
-	db, err := store.OpenForInspection(context.Background(), i.path, store.Options{Clock: i.of.world.Now})
+	db, err := store.OpenForInspection(context.Background(), store.File(i.path), store.Options{Clock: i.of.world.Now})
 	i.must(err)
 	_, err = database.Verify(context.Background(), db, i.of.world.Verifier, verify.Options{Remembered: remembered})
 	return errors.Join(err, db.Close())

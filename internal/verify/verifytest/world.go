@@ -66,7 +66,7 @@ func New(t testing.TB) *World {
 	keys, err := software.Create(filepath.Join(t.TempDir(), "keys"), []byte("a passphrase"), software.Options{Iterations: software.MinIterations})
 	w.must(err)
 	w.Keystore = keystoretest.Count(keys)
-	w.DB, err = store.Create(w.Context(), w.Path, ServerID, store.Options{Clock: w.Now})
+	w.DB, err = store.Create(w.Context(), store.File(w.Path), ServerID, store.Options{Clock: w.Now})
 	w.must(err)
 	w.must(keyserver.Initialise(w.Context(), w.DB, w.keystores(), configuration()))
 	w.must(w.DB.Close())
@@ -98,13 +98,13 @@ func (w *World) Restart() {
 func (w *World) start() {
 	w.Helper()
 	var err error
-	w.DB, err = store.Open(w.Context(), w.Path, store.Options{Clock: w.Now, Commit: w.commit})
+	w.DB, err = store.Open(w.Context(), store.File(w.Path), store.Options{Clock: w.Now, Commit: w.commit})
 	w.must(err)
 	w.Server, err = keyserver.New(keyserver.Options{
 		DB: w.DB, Keystores: w.keystores(), LogKey: w.logKey, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Software: "test",
 	})
 	w.must(err)
-	w.must(w.Server.Start(w.Context(), true))
+	w.must(w.Server.Start(w.Context()))
 }
 
 func (w *World) commit(commit func() error) error {

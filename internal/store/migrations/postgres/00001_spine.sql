@@ -1,0 +1,108 @@
+-- +goose Up
+-- Times are milliseconds since 1970, UTC. Ids are text, and sort by their bytes whatever the language of the
+-- database. An operation's statement never changes.
+
+-- One row. Its lock is the write lock of the whole database: every write transaction takes it first.
+CREATE TABLE head (
+  id            INTEGER          PRIMARY KEY CHECK (id = 1),
+  server        TEXT COLLATE "C" NOT NULL,          -- server id
+  size          BIGINT           NOT NULL,          -- entries in the audit log
+  mark          BIGINT           NOT NULL,          -- high-water mark of the time
+  configuration BIGINT           NOT NULL           -- counts the changes of the configuration
+);
+
+CREATE TABLE audit_events (
+  idx       BIGINT           PRIMARY KEY,
+  batch     TEXT COLLATE "C" NOT NULL,              -- one commit each
+  time      BIGINT           NOT NULL,
+  type      TEXT COLLATE "C" NOT NULL,
+  operation TEXT COLLATE "C" NOT NULL,
+  subject   TEXT COLLATE "C" NOT NULL,
+  keyid     TEXT COLLATE "C" NOT NULL,
+  leaf      TEXT COLLATE "C" NOT NULL               -- canonical JSON, exactly as hashed
+);
+CREATE INDEX audit_events_batch     ON audit_events (batch);
+CREATE INDEX audit_events_operation ON audit_events (operation, idx) WHERE operation <> '';
+CREATE INDEX audit_events_subject   ON audit_events (subject, idx) WHERE subject <> '';
+CREATE INDEX audit_events_keyid     ON audit_events (keyid, idx) WHERE keyid <> '';
+CREATE INDEX audit_events_type      ON audit_events (type, idx);
+
+CREATE TABLE audit_hashes (
+  idx  BIGINT           PRIMARY KEY,                -- as golang.org/x/mod/sumdb/tlog numbers stored hashes
+  hash BYTEA            NOT NULL
+);
+
+CREATE TABLE configuration (
+  kind TEXT COLLATE "C" NOT NULL,                   -- issuer, subject, role or key
+  id   TEXT COLLATE "C" NOT NULL,
+  body TEXT COLLATE "C" NOT NULL,                   -- canonical JSON
+  PRIMARY KEY (kind, id)
+);
+
+CREATE TABLE operations (
+  id             TEXT COLLATE "C" PRIMARY KEY,
+  revision       BIGINT           NOT NULL,         -- grows with every change
+  orderer        TEXT COLLATE "C" NOT NULL,
+  idempotencykey TEXT COLLATE "C" NOT NULL,
+  asked          TEXT COLLATE "C" NOT NULL,         -- SHA-256 of what was asked for under the idempotency key
+  state          TEXT COLLATE "C" NOT NULL,
+  expires        BIGINT           NOT NULL,
+  digest         TEXT COLLATE "C" NOT NULL,
+  statement      TEXT COLLATE "C" NOT NULL,         -- canonical JSON, version 1
+  behind         TEXT COLLATE "C" NOT NULL,
+  eligible       TEXT COLLATE "C" NOT NULL,         -- JSON: keyid to subjects
+  endedat        BIGINT           NOT NULL,         -- 0 while it is open
+  endedby        TEXT COLLATE "C" NOT NULL,
+  endedreason    TEXT COLLATE "C" NOT NULL,
+  UNIQUE (orderer, idempotencykey)
+);
+CREATE INDEX operations_state   ON operations (state, id);
+CREATE INDEX operations_orderer ON operations (orderer, id);
+CREATE INDEX operations_pending ON operations (orderer, expires) WHERE state = 'pending';
+CREATE INDEX operations_due     ON operations (expires) WHERE state IN ('pending', 'approved');
+
+CREATE TABLE operation_keys (
+  operation TEXT COLLATE "C" NOT NULL REFERENCES operations (id),
+  position  BIGINT           NOT NULL,
+  keyid     TEXT COLLATE "C" NOT NULL,
+  taken     BIGINT           NOT NULL,
+  signed    BIGINT           NOT NULL CHECK (signed <= taken),
+  PRIMARY KEY (operation, keyid)
+);
+CREATE INDEX operation_keys_keyid ON operation_keys (keyid, operation);
+
+CREATE TABLE approvals (
+  operation TEXT COLLATE "C" NOT NULL REFERENCES operations (id),
+  position  BIGINT           NOT NULL,
+  subject   TEXT COLLATE "C" NOT NULL,
+  covers    TEXT COLLATE "C" NOT NULL,              -- JSON: keyids
+  at        BIGINT           NOT NULL,
+  withdrawn BIGINT           NOT NULL,              -- 0 while it stands
+  PRIMARY KEY (operation, position)
+);
+-- A person counts once, whatever the program above may think.
+CREATE UNIQUE INDEX approvals_once ON approvals (operation, subject) WHERE withdrawn = 0;
+
+CREATE TABLE sign_orders (
+  id             TEXT COLLATE "C" PRIMARY KEY,
+  operation      TEXT COLLATE "C" NOT NULL REFERENCES operations (id),
+  keyid          TEXT COLLATE "C" NOT NULL,
+  fingerprint    TEXT COLLATE "C" NOT NULL,
+  requester      TEXT COLLATE "C" NOT NULL,
+  idempotencykey TEXT COLLATE "C" NOT NULL,
+  hash           TEXT COLLATE "C" NOT NULL,
+  scheme         TEXT COLLATE "C" NOT NULL,
+  input          TEXT COLLATE "C" NOT NULL,         -- digest of what is signed, hex
+  usenumber      BIGINT           NOT NULL,
+  accepted       BIGINT           NOT NULL,
+  state          TEXT COLLATE "C" NOT NULL,
+  attempt        BIGINT           NOT NULL,
+  lease          BIGINT           NOT NULL,
+  settled        BIGINT           NOT NULL,         -- 0 while an attempt runs
+  failure        TEXT COLLATE "C" NOT NULL,
+  signature      BYTEA            NOT NULL,         -- empty until signed
+  UNIQUE (operation, keyid, requester, idempotencykey),
+  UNIQUE (operation, keyid, usenumber)
+);
+CREATE INDEX sign_orders_operation ON sign_orders (operation, id);
+CREATE INDEX sign_orders_running   ON sign_orders (lease) WHERE state = 'running';
