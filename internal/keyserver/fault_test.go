@@ -118,7 +118,7 @@ func TestASignOrderSurvivesEveryFault(t *testing.T) {
 					}, func() {
 						fault.next(noFault)
 						k.Keystore.Hook(keystoretest.Hooks{})
-						again(k)
+						k.CutOff(again)
 					})
 				})
 			}

@@ -6,7 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -36,21 +39,31 @@ func (c *conn) drop() {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// gone says whether the driver knows that the connection is closed.
-func (c *conn) gone() bool {
-	var closed bool
-	err := c.Raw(func(driver any) error {
+// remote is the connection to PostgreSQL, nil if it is another database.
+func (c *conn) remote() *pgx.Conn {
+	var remote *pgx.Conn
+	_ = c.Raw(func(driver any) error {
 		if p, is := driver.(*stdlib.Conn); is {
-			closed = p.Conn().IsClosed()
+			remote = p.Conn()
 		}
 		return nil
 	})
-	return closed || err != nil
+	return remote
+}
+
+// gone says whether the driver knows that the connection is closed.
+func (c *conn) gone() bool {
+	remote := c.remote()
+	return remote != nil && remote.IsClosed()
 }
 
 // close closes the statements first: SQLite keeps a connection, and with it the files of its write-ahead
 // log, for as long as it has statements.
 func (c *conn) close() error {
+	if c.remote() != nil { // closed or gone, it makes no difference: the server keeps nothing of it
+		c.drop()
+		return nil
+	}
 	var err error
 	for _, s := range c.statements {
 		err = errors.Join(err, s.Close())
@@ -164,6 +177,19 @@ func (q querier) note(err error) error {
 	return err
 }
 
+// errText says that a text cannot be in any database: PostgreSQL stores neither NUL nor what is no UTF-8, and
+// what one database cannot store no other does.
+var errText = errors.New("a text has the character NUL in it, or is no UTF-8")
+
+func storable(args []any) bool {
+	for _, a := range args {
+		if s, is := a.(string); is && (strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (q querier) exec(text string, args ...any) error {
 	_, err := q.changed(text, args...)
 	return err
@@ -171,6 +197,9 @@ func (q querier) exec(text string, args ...any) error {
 
 // changed runs a statement and says how many rows it changed.
 func (q querier) changed(text string, args ...any) (rows int64, err error) {
+	if !storable(args) {
+		return 0, errText
+	}
 	s, err := q.c.prepared(q.ctx, text)
 	if err == nil {
 		var done sql.Result
@@ -183,6 +212,9 @@ func (q querier) changed(text string, args ...any) (rows int64, err error) {
 
 // row reads the one row of a query; sql.ErrNoRows if there is none.
 func (q querier) row(text string, args []any, into ...any) error {
+	if !storable(args) {
+		return sql.ErrNoRows // nothing can be found by it
+	}
 	s, err := q.c.prepared(q.ctx, text)
 	if err == nil {
 		err = s.QueryRowContext(q.ctx, args...).Scan(into...)
@@ -196,6 +228,9 @@ func (q querier) each(text string, args []any, fn func(scan func(...any) error) 
 }
 
 func (q querier) rows(text string, args []any, fn func(*sql.Rows) error) error {
+	if !storable(args) {
+		return nil // nothing can be found by it
+	}
 	s, err := q.c.prepared(q.ctx, text)
 	if err != nil {
 		return q.note(err)

@@ -51,6 +51,9 @@ func (r *Reader) orders(where string, args ...any) ([]law.Order, error) {
 			&o.Use, &accepted, &o.State, &o.Attempt, &lease, &settled, &o.Failure, &o.Signature); err != nil {
 			return err
 		}
+		if len(o.Signature) == 0 {
+			o.Signature = nil
+		}
 		o.Accepted, o.Lease, o.Settled = fromMillis(accepted), fromMillis(lease), fromMillis(settled)
 		var err error
 		o.Input.Digest, err = hex.DecodeString(input)

@@ -83,6 +83,17 @@ func (k *Kit) EventsOf(id law.OperationID, of audit.Type) []audit.Event {
 	return slices.DeleteFunc(k.Events(id), func(e audit.Event) bool { return e.Type != of })
 }
 
+// CutOff does again what ends a server, and returns once attempts that it has left under way are closed: at
+// its start where the database is its own, else when their lease has run out.
+func (k *Kit) CutOff(again func(*Kit)) {
+	k.Helper()
+	again(k)
+	if k.DB.Shared() {
+		k.Clock.Step(law.AttemptLease)
+		k.Beat()
+	}
+}
+
 // Beat lets the server do what it does every second.
 func (k *Kit) Beat() {
 	k.Helper()
