@@ -156,25 +156,38 @@ func (j *job) finish(err error) {
 	close(j.done)
 }
 
-// run makes one commit of a batch.
+// run makes one commit of a batch. If what one closure wrote cannot be stored, or be forgotten, without the
+// others, each is run again by itself.
 func (db *DB) run(jobs []*job) {
 	b := &batch{db: db, id: uuid.NewString(), tree: db.Head()}
 	errs, err := b.attempt(jobs)
 	if err != nil && b.committing {
 		err = b.lookUp(err)
 	}
+	if b.entangled && len(jobs) > 1 {
+		for _, j := range jobs {
+			db.run([]*job{j})
+		}
+		return
+	}
 	if err == nil {
 		db.advance(b.tree)
+		db.cache.committed(&b.pending, b.head.size)
+	} else {
+		db.cache.clear(0)
 	}
 	for i, j := range jobs {
-		if err != nil {
+		switch {
+		case b.entangled:
+			j.finish(err)
+		case err != nil:
 			j.finish(&Unavailable{err})
-		} else {
+		default:
 			j.finish(errs[i])
 		}
 	}
 	if err == nil {
-		db.watch.announce(b.saved)
+		db.watch.announce(b.pending.saved())
 	}
 }
 
@@ -187,8 +200,10 @@ type batch struct {
 	head       head
 	at         instant
 	tree       audit.Tree
-	saved      []law.OperationID
+	pending    pending
+	sent       bool  // the closure under way has sent something to the database
 	committing bool  // the commit may have happened
+	entangled  bool  // the error is of one closure, and nothing of the batch can be stored
 	fatal      error // the database failed: nothing of the batch can be stored
 }
 
@@ -201,27 +216,51 @@ func (b *batch) attempt(jobs []*job) ([]error, error) {
 		return nil, err
 	}
 	defer b.end()
+	if err := b.db.cache.follow(b.q, b.before.size); err != nil {
+		return nil, err
+	}
 	errs := make([]error, len(jobs))
 	for i, j := range jobs {
-		if errs[i] = b.runOne(j); b.fatal != nil {
+		errs[i] = b.runOne(j)
+		switch {
+		case b.fatal != nil:
 			return nil, b.fatal
+		case b.entangled:
+			return nil, errs[i]
 		}
 	}
 	if b.head == b.before {
 		return errs, nil
 	}
-	if err := b.q.exec(`UPDATE head SET size = $1, mark = $2, configuration = $3 WHERE id = 1`,
-		b.head.size, b.head.mark, b.head.configuration); err != nil {
-		return nil, fmt.Errorf("storing head: %w", err)
-	}
-	if err := b.notify(); err != nil {
-		return nil, fmt.Errorf("notifying other servers: %w", err)
+	if err := b.store(); err != nil {
+		b.entangled = b.ofOne(err)
+		return nil, err
 	}
 	b.committing = true
 	if err := b.db.commit(b.q.commit); err != nil {
 		return errs, fmt.Errorf("committing: %w", err)
 	}
 	return errs, nil
+}
+
+// ofOne says whether an error is about what one closure has written, and not about the database.
+func (b *batch) ofOne(err error) bool {
+	return errors.Is(err, errChanged) || errors.Is(err, errText) || !b.db.dialect.fatal(err)
+}
+
+// store sends all that the batch has written.
+func (b *batch) store() error {
+	if err := b.pending.send(b.q); err != nil {
+		return err
+	}
+	if err := b.q.exec(`UPDATE head SET size = $1, mark = $2, configuration = $3 WHERE id = 1`,
+		b.head.size, b.head.mark, b.head.configuration); err != nil {
+		return fmt.Errorf("storing head: %w", err)
+	}
+	if err := b.notify(); err != nil {
+		return fmt.Errorf("notifying other servers: %w", err)
+	}
+	return nil
 }
 
 // lookUp finds out whether a commit happened whose answer was the error given: it is never run again
@@ -234,7 +273,7 @@ func (b *batch) lookUp(answer error) error {
 	err := now.begin(ctx)
 	if err == nil {
 		defer now.end()
-		err = now.q.row(`SELECT count(*) FROM audit_events WHERE batch = $1`, []any{b.id}, &entries)
+		err = now.q.row(`SELECT count(*) FROM audit_events WHERE idx = $1 AND batch = $2`, []any{b.before.size, b.id}, &entries)
 	}
 	switch {
 	case err != nil:
@@ -296,35 +335,34 @@ func (b *batch) lock() error {
 	return nil
 }
 
-// runOne runs one closure in a savepoint. What it wrote, the tree and the head are as before if it fails.
+// runOne runs one closure. What it wrote, the tree and the head are as before if it fails.
 func (b *batch) runOne(j *job) (err error) {
-	was := *b
-	if err := b.q.exec(`SAVEPOINT closure`); err != nil {
-		b.fatal = fmt.Errorf("setting savepoint: %w", err)
-		return err
-	}
+	head, tree, marks := b.head, b.tree, b.pending.marks()
 	tx := &Tx{batch: b}
 	if tx.Reader, err = b.db.reader(b.q, b.head, b.at, b.head.configuration == b.before.configuration); err != nil {
 		b.fatal = err
 		return err
 	}
-	b.q.c.failed = nil
+	tx.cache, tx.pending = &b.db.cache, &b.pending
+	b.q.c.failed, b.sent = nil, false
 	err = tx.call(j.fn)
-	if failed := b.q.c.failed; failed != nil && b.db.dialect.fatal(failed) {
-		b.fatal = failed
+	if failed := b.q.c.failed; failed != nil {
+		if b.db.dialect.fatal(failed) {
+			b.fatal = failed
+			return err
+		}
+		b.entangled = true // on PostgreSQL nothing can be done in a transaction after an error
+		if kept(err) {
+			err = failed
+		}
 		return err
 	}
-	if failed := errors.Join(tx.failed, b.q.c.failed); failed != nil && kept(err) {
-		err = failed // whatever the closure makes of it: on PostgreSQL nothing can be stored after it
+	if tx.failed != nil && kept(err) {
+		err = tx.failed
 	}
 	if !kept(err) {
-		*b = was
-		if back := b.q.exec(`ROLLBACK TO SAVEPOINT closure`); back != nil {
-			b.fatal = fmt.Errorf("rolling back: %w", back)
-		}
-	}
-	if release := b.q.exec(`RELEASE SAVEPOINT closure`); release != nil && b.fatal == nil {
-		b.fatal = fmt.Errorf("releasing savepoint: %w", release)
+		b.entangled = b.sent || !b.pending.forget(marks)
+		b.head, b.tree = head, tree
 	}
 	return err
 }

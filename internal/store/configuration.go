@@ -48,12 +48,17 @@ func (tx *Tx) Configure(events ...audit.Event) error {
 }
 
 func (tx *Tx) configure(events []audit.Event) error {
+	q, err := tx.list()
+	if err != nil {
+		return err
+	}
 	for _, e := range events {
 		c := e.Configuration
 		if e.Type != audit.ConfigurationChanged || c == nil {
 			return errors.New("storing configuration: the event does not say what was configured")
 		}
-		if err := tx.q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
+		tx.batch.sent = true
+		if err := q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
 			string(c.Kind), c.ID, string(c.Value)); err != nil {
 			return fmt.Errorf("storing %s %s: %w", c.Kind, c.ID, err)
 		}
@@ -62,7 +67,7 @@ func (tx *Tx) configure(events []audit.Event) error {
 	if err := tx.append(events...); err != nil {
 		return err
 	}
-	facts, err := readFacts(tx.q)
+	facts, err := readFacts(q)
 	facts.ClockHeld = tx.facts.ClockHeld
 	tx.facts = facts
 	return err

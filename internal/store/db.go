@@ -75,6 +75,7 @@ type DB struct {
 
 	durable atomic.Pointer[audit.Tree] // the log as last committed
 	facts   atomic.Pointer[factsAt]
+	cache   cache // used by batches alone
 	watch   watchers
 }
 

@@ -41,7 +41,11 @@ func (r *Reader) Events(query EventQuery) ([]Event, error) {
 	}
 	args = append(args, query.Limit)
 	var out []Event
-	err := r.q.each(`SELECT idx, leaf FROM audit_events WHERE `+strings.Join(where, ` AND `)+` ORDER BY idx LIMIT $`+strconv.Itoa(len(args)), args,
+	q, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	err = q.each(`SELECT idx, leaf FROM audit_events WHERE `+strings.Join(where, ` AND `)+` ORDER BY idx LIMIT $`+strconv.Itoa(len(args)), args,
 		func(scan func(...any) error) error {
 			var e Event
 			err := scan(&e.Index, &e.Leaf)

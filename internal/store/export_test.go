@@ -24,6 +24,14 @@ func (db *DB) OnWriter(t testing.TB, statement string) {
 	}
 }
 
+// Forget makes the writer read anew what it knows.
+func (db *DB) Forget(t testing.TB) {
+	t.Helper()
+	if _, err := Update(context.Background(), db, func(tx *Tx) (any, error) { tx.cache.clear(tx.cache.size); return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Pragmas reads pragmas of every connection, of those that read too.
 func (db *DB) Pragmas(t testing.TB, name string) []string {
 	t.Helper()

@@ -211,6 +211,7 @@ func TestRowsThatMakeNoSenseAreErrorsOfTheirReaders(t *testing.T) {
 	db.OnWriter(t, `INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ('covers', 0, 'anna', 'fw', 1, 0)`)
 	db.OnWriter(t, `UPDATE sign_orders SET input = 'zz' WHERE id = 'order'`)
 	db.OnWriter(t, `UPDATE audit_hashes SET hash = x'00' WHERE idx = 1`)
+	db.Forget(t)
 	for name, read := range map[string]func(*store.Reader) error{
 		"statement": func(r *store.Reader) error { _, _, err := r.Operation("statement"); return err },
 		"eligible":  func(r *store.Reader) error { _, _, err := r.Operation("eligible"); return err },
@@ -243,6 +244,7 @@ func TestATableThatIsGoneMakesTheDatabaseUnavailable(t *testing.T) {
 		t.Run(table, func(t *testing.T) {
 			db := newFile(t).create(t, store.Options{})
 			must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "one", 9, "fw") }))
+			db.Forget(t)
 			db.OnWriter(t, `PRAGMA foreign_keys = 0`)
 			db.OnWriter(t, `ALTER TABLE `+table+` RENAME TO elsewhere`)
 			all := func(tx *store.Tx) error {

@@ -21,11 +21,12 @@ const (
 
 // notify tells the other servers, with the commit, which operations it has changed.
 func (b *batch) notify() error {
-	if b.db.connection == nil || len(b.saved) == 0 {
+	saved := b.pending.saved()
+	if !b.db.Shared() || len(saved) == 0 {
 		return nil
 	}
-	ids := make([]string, len(b.saved))
-	for i, id := range b.saved {
+	ids := make([]string, len(saved))
+	for i, id := range saved {
 		ids[i] = string(id)
 	}
 	text := strings.Join(ids, " ")

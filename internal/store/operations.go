@@ -27,12 +27,30 @@ const operationColumns = `id, revision, orderer, idempotencykey, asked, state, s
 
 // Operation reads one operation. It is false if there is none.
 func (r *Reader) Operation(id law.OperationID) (Operation, bool, error) {
-	return r.operation(`id = $1`, string(id))
+	if o, known := r.pending.operation(id); known {
+		return o, true, nil
+	}
+	if r.cache == nil {
+		return r.operation(`id = $1`, string(id))
+	}
+	if o, known := r.cache.operation(id); known {
+		return o, true, nil
+	}
+	o, known, err := r.operation(`id = $1`, string(id))
+	if known && err == nil {
+		r.cache.keep(o)
+	}
+	return o, known, err
 }
 
 // OperationByIdempotencyKey reads the operation that a subject created under an idempotency key. It is
 // false if there is none.
 func (r *Reader) OperationByIdempotencyKey(orderer law.SubjectID, key string) (Operation, bool, error) {
+	if c, known := r.pending.find(func(c change) bool {
+		return c.operation != nil && c.operation.IdempotencyKey == key && c.operation.Orderer.Subject == orderer
+	}); known {
+		return *c.operation, true, nil
+	}
 	return r.operation(`orderer = $1 AND idempotencykey = $2`, string(orderer), key)
 }
 
@@ -95,68 +113,60 @@ func (r *Reader) readApprovals(o *Operation) error {
 
 // SaveOperation stores an operation with the events that say what happened to it.
 func (tx *Tx) SaveOperation(o Operation, first audit.Event, more ...audit.Event) error {
-	save := tx.updateOperation
-	if o.Revision == 0 {
-		save = tx.insertOperation
-	}
-	err := save(o)
-	if err == nil {
-		err = tx.saveProgress(o)
-	}
-	if err != nil {
+	if err := tx.pending.save(o); err != nil {
 		return tx.wrote(fmt.Errorf("storing operation %s: %w", o.ID, err))
 	}
-	tx.batch.saved = append(tx.batch.saved, o.ID)
 	return tx.Append(first, more...)
 }
 
-func (tx *Tx) updateOperation(o Operation) error {
-	n, err := tx.q.changed(`UPDATE operations SET revision = revision + 1, state = $3, endedat = $4, endedby = $5, endedreason = $6 WHERE id = $1 AND revision = $2`,
-		string(o.ID), o.Revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason)
+// write sends the operation's own row.
+func (c change) write(q querier) error {
+	o := c.operation
+	if c.revision == 0 {
+		return insertOperation(q, *o)
+	}
+	n, err := q.changed(`UPDATE operations SET revision = $6, state = $3, endedat = $4, endedby = $5, endedreason = $7 WHERE id = $1 AND revision = $2`,
+		string(o.ID), c.revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Revision, o.Ending.Reason)
 	if err == nil && n == 0 {
-		err = errors.New("it is not there, or was changed in between")
+		err = errChanged
 	}
 	return err
 }
 
-func (tx *Tx) insertOperation(o Operation) error {
+func insertOperation(q querier, o Operation) error {
 	eligible, err := json.Marshal(o.Eligible, json.Deterministic(true))
 	if err != nil {
 		return err
 	}
-	return tx.q.exec(`INSERT INTO operations (`+operationColumns+`, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		string(o.ID), 1, string(o.Orderer.Subject), o.IdempotencyKey, o.Asked, string(o.Recorded), string(o.Canonical()),
+	return q.exec(`INSERT INTO operations (`+operationColumns+`, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		string(o.ID), o.Revision, string(o.Orderer.Subject), o.IdempotencyKey, o.Asked, string(o.Recorded), string(o.Canonical()),
 		string(o.Behind), string(eligible), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason, millis(o.Expires), string(o.Digest()))
 }
 
-// saveProgress writes the uses and approvals that are not as they were.
-func (tx *Tx) saveProgress(o Operation) error {
+// progress is the rows of uses and approvals that are not as they were.
+type progress struct{ keys, approvals [][]any }
+
+func (c change) progress() (progress, error) {
+	var p progress
+	o := c.operation
 	for i, k := range o.Keys {
 		u := o.Usage[k.Key]
-		if o.Revision > 0 && u == o.was.Usage[k.Key] {
+		if c.revision > 0 && u == c.was.Usage[k.Key] {
 			continue
 		}
-		if err := tx.q.exec(`INSERT INTO operation_keys (operation, position, keyid, taken, signed) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (operation, keyid) DO UPDATE SET taken = excluded.taken, signed = excluded.signed`,
-			string(o.ID), i, string(k.Key), u.Taken, u.Signed); err != nil {
-			return err
-		}
+		p.keys = append(p.keys, []any{string(o.ID), i, string(k.Key), u.Taken, u.Signed})
 	}
 	for i, a := range o.Approvals {
-		if i < len(o.was.Approvals) && a.Withdrawn.Equal(o.was.Approvals[i].Withdrawn) {
+		if i < len(c.was.Approvals) && a.Withdrawn.Equal(c.was.Approvals[i].Withdrawn) {
 			continue
 		}
 		covers, err := json.Marshal(a.Covers)
 		if err != nil {
-			return err
+			return progress{}, err
 		}
-		if err := tx.q.exec(`INSERT INTO approvals (operation, position, subject, covers, at, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (operation, position) DO UPDATE SET withdrawn = excluded.withdrawn`,
-			string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn)); err != nil {
-			return err
-		}
+		p.approvals = append(p.approvals, []any{string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn)})
 	}
-	return nil
+	return p, nil
 }
 
 // OperationQuery selects operations by what is stored; an empty field selects all. What is stored as open
@@ -214,7 +224,10 @@ func (r *Reader) OpenOperationIDs(after law.OperationID, limit int) ([]law.Opera
 // PendingOf counts the operations of an orderer that are stored as pending.
 func (r *Reader) PendingOf(orderer law.SubjectID, now time.Time) (int, error) {
 	var n int
-	err := r.q.row(`SELECT count(*) FROM operations WHERE orderer = $1 AND state = 'pending' AND expires > $2`, []any{string(orderer), millis(now)}, &n)
+	q, err := r.list()
+	if err == nil {
+		err = q.row(`SELECT count(*) FROM operations WHERE orderer = $1 AND state = 'pending' AND expires > $2`, []any{string(orderer), millis(now)}, &n)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("counting pending operations: %w", err)
 	}
@@ -223,7 +236,11 @@ func (r *Reader) PendingOf(orderer law.SubjectID, now time.Time) (int, error) {
 
 func (r *Reader) ids(text string, args ...any) ([]law.OperationID, error) {
 	var out []law.OperationID
-	err := r.q.each(text, args, func(scan func(...any) error) error {
+	q, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	err = q.each(text, args, func(scan func(...any) error) error {
 		var id law.OperationID
 		err := scan(&id)
 		out = append(out, id)

@@ -13,17 +13,30 @@ const orderColumns = `id, operation, keyid, fingerprint, requester, idempotencyk
 
 // Order reads one sign order. It is false if there is none.
 func (r *Reader) Order(id law.OrderID) (law.Order, bool, error) {
+	if c, known := r.pending.find(func(c change) bool { return c.order != nil && c.order.ID == id }); known {
+		return *c.order, true, nil
+	}
+	if r.cache != nil {
+		if o, known := r.cache.orders[id]; known {
+			return o, true, nil
+		}
+	}
 	return r.order(`id = $1`, string(id))
 }
 
 // OrderByIdempotencyKey reads the sign order that a subject placed under an idempotency key for one key of
 // one operation. It is false if there is none.
 func (r *Reader) OrderByIdempotencyKey(op law.OperationID, key law.KeyID, who law.SubjectID, idempotencyKey string) (law.Order, bool, error) {
+	if c, known := r.pending.find(func(c change) bool {
+		return c.order != nil && c.order.IdempotencyKey == idempotencyKey && c.order.Operation == op && c.order.Key == key && c.order.Requester == who
+	}); known {
+		return *c.order, true, nil
+	}
 	return r.order(`operation = $1 AND keyid = $2 AND requester = $3 AND idempotencykey = $4`, string(op), string(key), string(who), idempotencyKey)
 }
 
 func (r *Reader) order(where string, args ...any) (law.Order, bool, error) {
-	orders, err := r.orders(where, args...)
+	orders, err := readOrders(r.q, where, args...)
 	if err != nil || len(orders) == 0 {
 		return law.Order{}, false, err
 	}
@@ -42,8 +55,16 @@ func (r *Reader) RunningOrders(until time.Time, limit int) ([]law.Order, error) 
 }
 
 func (r *Reader) orders(where string, args ...any) ([]law.Order, error) {
+	q, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	return readOrders(q, where, args...)
+}
+
+func readOrders(q querier, where string, args ...any) ([]law.Order, error) {
 	var out []law.Order
-	err := r.q.each(`SELECT `+orderColumns+` FROM sign_orders WHERE `+where, args, func(scan func(...any) error) error {
+	err := q.each(`SELECT `+orderColumns+` FROM sign_orders WHERE `+where, args, func(scan func(...any) error) error {
 		var o law.Order
 		var input string
 		var accepted, lease, settled int64
@@ -68,17 +89,20 @@ func (r *Reader) orders(where string, args ...any) ([]law.Order, error) {
 
 // SaveOrder stores a sign order and its operation with the events that say what happened to them.
 func (tx *Tx) SaveOrder(o Operation, r law.Order, first audit.Event, more ...audit.Event) error {
+	if err := tx.SaveOperation(o, first, more...); err != nil {
+		return err
+	}
+	tx.pending.journal = append(tx.pending.journal, change{order: &r, before: -1})
+	return nil
+}
+
+func orderRow(r law.Order) []any {
 	signature := r.Signature
 	if signature == nil {
 		signature = []byte{}
 	}
-	err := tx.q.exec(`INSERT INTO sign_orders (`+orderColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, lease = excluded.lease,
-			settled = excluded.settled, failure = excluded.failure, signature = excluded.signature`,
+	return []any{
 		string(r.ID), string(r.Operation), string(r.Key), r.Fingerprint, string(r.Requester), r.IdempotencyKey, string(r.Input.Hash), string(r.Input.Scheme),
-		hex.EncodeToString(r.Input.Digest), r.Use, millis(r.Accepted), string(r.State), r.Attempt, millis(r.Lease), millis(r.Settled), r.Failure, signature)
-	if err != nil {
-		return tx.wrote(fmt.Errorf("storing sign order %s: %w", r.ID, err))
+		hex.EncodeToString(r.Input.Digest), r.Use, millis(r.Accepted), string(r.State), r.Attempt, millis(r.Lease), millis(r.Settled), r.Failure, signature,
 	}
-	return tx.SaveOperation(o, first, more...)
 }

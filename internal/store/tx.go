@@ -36,11 +36,13 @@ func (db *DB) instant(ms int64) instant { return instant{fromMillis(ms), db.cloc
 
 // Reader reads one state of the database: all its answers belong together.
 type Reader struct {
-	q     querier
-	head  head
-	facts law.Facts
-	now   time.Time
-	clock time.Time
+	q       querier
+	cache   *cache   // of the writer; nil in a view
+	pending *pending // written in the same batch; nil in a view
+	head    head
+	facts   law.Facts
+	now     time.Time
+	clock   time.Time
 }
 
 // Tx is a write transaction under way.
@@ -111,6 +113,14 @@ func (r *Reader) Clock() (now time.Time, behind time.Duration) {
 // Facts is the world as it is now.
 func (r *Reader) Facts() law.Facts { return r.facts }
 
+// list is for reading lists: the database must know then what the batch has written.
+func (r *Reader) list() (querier, error) {
+	if r.pending == nil {
+		return r.q, nil
+	}
+	return r.q, r.pending.send(r.q)
+}
+
 // Server is the id of the server whose database this is.
 func (r *Reader) Server() string { return r.head.server }
 
@@ -163,19 +173,7 @@ func (tx *Tx) append(events ...audit.Event) error {
 			return err
 		}
 		next, hashes := b.tree.Append(leaf)
-		var subject law.SubjectID
-		if e.Actor != nil {
-			subject = e.Actor.Subject
-		}
-		if err := tx.q.exec(`INSERT INTO audit_events (idx, batch, time, type, operation, subject, keyid, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), string(subject), string(e.Key), string(leaf)); err != nil {
-			return err
-		}
-		for _, h := range hashes {
-			if err := tx.q.exec(`INSERT INTO audit_hashes (idx, hash) VALUES ($1, $2)`, h.Index, h.Hash[:]); err != nil {
-				return err
-			}
-		}
+		tx.pending.event(e, leaf, hashes)
 		b.tree = next
 		b.head.size = next.Size()
 		b.head.mark = max(b.head.mark, e.Time)

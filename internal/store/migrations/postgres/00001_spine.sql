@@ -21,7 +21,6 @@ CREATE TABLE audit_events (
   keyid     TEXT COLLATE "C" NOT NULL,
   leaf      TEXT COLLATE "C" NOT NULL               -- canonical JSON, exactly as hashed
 );
-CREATE INDEX audit_events_batch     ON audit_events (batch);
 CREATE INDEX audit_events_operation ON audit_events (operation, idx) WHERE operation <> '';
 CREATE INDEX audit_events_subject   ON audit_events (subject, idx) WHERE subject <> '';
 CREATE INDEX audit_events_keyid     ON audit_events (keyid, idx) WHERE keyid <> '';
