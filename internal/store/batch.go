@@ -173,8 +173,6 @@ func (db *DB) run(jobs []*job) {
 	if err == nil {
 		db.advance(b.tree)
 		db.cache.committed(&b.pending, b.head.size)
-	} else {
-		db.cache.clear(0)
 	}
 	for i, j := range jobs {
 		switch {

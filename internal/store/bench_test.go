@@ -11,6 +11,7 @@ import (
 
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
+	"example.org/keyserver/internal/store/postgrestest"
 	"example.org/keyserver/internal/store/storetest"
 )
 
@@ -36,9 +37,22 @@ func BenchmarkUpdateOfOneEvent(b *testing.B) {
 
 // BenchmarkSignOrder accepts sign orders, one after the other and many at once.
 func BenchmarkSignOrder(b *testing.B) {
+	b.Run("SQLite", func(b *testing.B) { signOrders(b, func() *store.DB { return newFile(b).create(b, store.Options{}) }) })
+	b.Run("PostgreSQL", func(b *testing.B) {
+		signOrders(b, func() *store.DB {
+			db, err := shared(postgrestest.New(b)).Create(b.Context(), withClock(store.Options{}))
+			must(b, err)
+			closeAtEnd(b, db)
+			must(b, update(db, func(tx *store.Tx) error { return storetest.Configure(tx, storetest.World()) }))
+			return db
+		})
+	})
+}
+
+func signOrders(b *testing.B, create func() *store.DB) {
 	for _, callers := range []int{1, 8, 32, 128} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			db := newFile(b).create(b, store.Options{})
+			db := create()
 			must(b, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "one", law.MaxUses, "fw") }))
 			var n atomic.Int64
 			b.SetParallelism(callers) // times GOMAXPROCS

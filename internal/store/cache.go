@@ -6,8 +6,8 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-// cache holds operations and running sign orders as they are in the database, for the batches of this server:
-// only they use it. It is good for one length of the audit log. Since nothing changes without its event, a log
+// cache holds operations and running sign orders as they were committed, for the batches of this server: only
+// they use it. It is good for one length of the audit log. Since nothing changes without its event, a log
 // that has not grown says that nothing has changed, and one that has says which operations have.
 type cache struct {
 	size       int64                            // of the audit log

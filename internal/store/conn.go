@@ -17,6 +17,7 @@ import (
 // conn is one connection with its prepared statements. It runs one transaction at a time.
 type conn struct {
 	*sql.Conn
+	dialect    *dialect
 	statements map[string]*sql.Stmt
 	open       bool  // a transaction may be under way
 	used       bool  // it was good once

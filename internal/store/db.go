@@ -222,7 +222,7 @@ func (db *DB) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	c := &conn{Conn: sc, statements: map[string]*sql.Stmt{}}
+	c := &conn{Conn: sc, dialect: &db.dialect, statements: map[string]*sql.Stmt{}}
 	if err := db.dialect.check(ctx, sc); err != nil {
 		c.drop()
 		return nil, fmt.Errorf("connecting: %w", err)

@@ -179,7 +179,7 @@ func (in insertion) insert(q querier, rows [][]any) error {
 		for _, row := range rows[:n] {
 			args = append(args, row...)
 		}
-		if err := q.exec(in.text(n, len(rows[0])), args...); err != nil {
+		if err := q.exec(in.text(n, len(rows[0]), q.c.dialect.anonymous), args...); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -187,7 +187,7 @@ func (in insertion) insert(q querier, rows [][]any) error {
 	return nil
 }
 
-func (in insertion) text(rows, columns int) string {
+func (in insertion) text(rows, columns int, anonymous bool) string {
 	var text strings.Builder
 	text.WriteString(`INSERT INTO ` + in.table + ` (` + in.columns + `) VALUES `)
 	for i := range rows * columns {
@@ -199,7 +199,11 @@ func (in insertion) text(rows, columns int) string {
 		default:
 			text.WriteString(`, `)
 		}
-		text.WriteString(`$` + strconv.Itoa(i+1))
+		if anonymous {
+			text.WriteString(`?`)
+		} else {
+			text.WriteString(`$` + strconv.Itoa(i+1))
+		}
 	}
 	return text.String() + `)` + in.conflict
 }

@@ -33,12 +33,15 @@ type dialect struct {
 	fatal func(error) bool
 	// clock is the database's time in SQL, ms; 0 where the process's clock is the database's.
 	clock string
+	// anonymous says that parameters by number are slow where there are many: SQLite takes $1 for a name, and
+	// looks for each from the first on.
+	anonymous bool
 	// patience is how long a whole batch may take; 0: no statement can take for ever.
 	patience time.Duration
 }
 
 var sqlite = dialect{
-	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite, clock: `0`,
+	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite, clock: `0`, anonymous: true,
 }
 
 // Versions before this one could corrupt a database in WAL mode.
