@@ -11,6 +11,11 @@ var (
 	CheckDurable    = checkDurable
 )
 
+// CheckPostgres checks what the check of a PostgreSQL server looks at.
+func CheckPostgres(version int, standby bool, synchronousCommit, fsync, fullPageWrites, encoding string) error {
+	return postgresSettings{version, standby, synchronousCommit, fsync, fullPageWrites, encoding}.check()
+}
+
 // OnWriter runs a statement on the connection that writes, while nothing else does.
 func (db *DB) OnWriter(t testing.TB, statement string) {
 	t.Helper()

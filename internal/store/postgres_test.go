@@ -2,8 +2,13 @@ package store_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/store/postgrestest"
 	"example.org/keyserver/internal/store/storetest"
@@ -29,4 +34,182 @@ func TestPostgreSQLKeepsTheContractOfTheStore(t *testing.T) {
 // As production runs it.
 func TestPostgreSQLKeepsTheContractOfTheStoreForARoleThatCannotRewriteTheLog(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Database { return shared(postgrestest.Confined(postgrestest.New(t))) })
+}
+
+func createShared(t testing.TB, at store.Location) *store.DB {
+	t.Helper()
+	db, err := shared(at).Create(t.Context(), withClock(store.Options{}))
+	must(t, err)
+	closeAtEnd(t, db)
+	must(t, update(db, func(tx *store.Tx) error { return storetest.Configure(tx, storetest.World()) }))
+	return db
+}
+
+func openShared(t testing.TB, at store.Location) *store.DB {
+	t.Helper()
+	db, err := shared(at).Open(t.Context(), withClock(store.Options{}))
+	must(t, err)
+	closeAtEnd(t, db)
+	return db
+}
+
+func TestPostgreSQLThatCouldLoseDataIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		version                                            int
+		standby                                            bool
+		synchronousCommit, fsync, fullPageWrites, encoding string
+		refused                                            string // in the sentence; empty: it is not
+	}{
+		{15, false, "on", "on", "on", "UTF8", ""},
+		{18, false, "remote_apply", "on", "on", "UTF8", ""},
+		{14, false, "on", "on", "on", "UTF8", "PostgreSQL 14 is too old"},
+		{15, true, "on", "on", "on", "UTF8", "it is a standby"},
+		{15, false, "off", "on", "on", "UTF8", "synchronous_commit is off"},
+		{15, false, "local", "on", "on", "UTF8", "synchronous_commit is local"},
+		{15, false, "remote_write", "on", "on", "UTF8", "synchronous_commit is remote_write"},
+		{15, false, "", "on", "on", "UTF8", "synchronous_commit is"},
+		{15, false, "on", "off", "on", "UTF8", "fsync is off"},
+		{15, false, "on", "on", "off", "UTF8", "full_page_writes off"},
+		{15, false, "on", "on", "on", "SQL_ASCII", "encoding is SQL_ASCII"},
+	} {
+		err := store.CheckPostgres(c.version, c.standby, c.synchronousCommit, c.fsync, c.fullPageWrites, c.encoding)
+		if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("%+v: the error is %v", c, err)
+		}
+	}
+}
+
+func TestADatabaseWhoseCommitsCouldBeLostIsNotOpened(t *testing.T) {
+	at := postgrestest.New(t)
+	must(t, createShared(t, at).Close())
+	postgrestest.Exec(t, at, `ALTER DATABASE `+at.Postgres.Name+` SET synchronous_commit = off`)
+	_, err := shared(at).Open(t.Context(), withClock(store.Options{}))
+	if err == nil || !strings.Contains(err.Error(), "synchronous_commit is off") {
+		t.Errorf("the error is %v", err)
+	}
+	postgrestest.Exec(t, at, `ALTER DATABASE `+at.Postgres.Name+` RESET synchronous_commit`)
+	openShared(t, at)
+}
+
+// The server's role cannot do what it never does.
+func TestAProductionServersRoleCannotRewriteWhatWasSaid(t *testing.T) {
+	at := postgrestest.Confined(postgrestest.New(t))
+	db := createShared(t, at)
+	must(t, update(db, func(tx *store.Tx) error {
+		if err := storetest.Create(tx, "one", 1, "fw"); err != nil {
+			return err
+		}
+		_, err := storetest.Place(tx, "one", "fw", "order")
+		return err
+	}))
+	for _, statement := range []string{
+		`UPDATE audit_events SET leaf = ''`, `DELETE FROM audit_events`, `TRUNCATE audit_events`, `DROP TABLE audit_events`,
+		`ALTER TABLE audit_events DISABLE TRIGGER ALL`, `UPDATE audit_hashes SET hash = ''`, `DELETE FROM audit_hashes`,
+		`DELETE FROM head`, `INSERT INTO head SELECT * FROM head`, `UPDATE operations SET statement = ''`, `UPDATE operations SET eligible = ''`,
+		`DELETE FROM operations`, `DELETE FROM operation_keys`, `UPDATE operation_keys SET keyid = ''`, `UPDATE approvals SET subject = ''`,
+		`DELETE FROM approvals`, `UPDATE sign_orders SET input = ''`, `UPDATE sign_orders SET requester = ''`, `DELETE FROM sign_orders`,
+		`DELETE FROM configuration`, `CREATE TABLE other ()`, `DELETE FROM goose_db_version`,
+	} {
+		err := postgrestest.ExecAs(t, at, postgrestest.Server, statement)
+		if err == nil || !strings.Contains(err.Error(), "permission denied") && !strings.Contains(err.Error(), "must be owner") {
+			t.Errorf("%s: the error is %v", statement, err)
+		}
+	}
+	storetest.Check(t, db)
+}
+
+func TestARoleThatCouldRewriteTheLogIsRefusedWhereItMustNot(t *testing.T) {
+	at := postgrestest.New(t)
+	must(t, createShared(t, at).Close())
+	owner := *at.Postgres
+	owner.Confined = true
+	for name, p := range map[string]store.Postgres{"the owner": owner} {
+		_, err := shared{Postgres: &p}.Open(t.Context(), withClock(store.Options{}))
+		if err == nil || !strings.Contains(err.Error(), "its role could rewrite the audit log") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	confined := postgrestest.Confined(at)
+	must(t, store.Upgrade(t.Context(), confined, withClock(store.Options{})))
+	must(t, openShared(t, confined).Close())
+	for _, grant := range []string{`UPDATE ON audit_hashes`, `DELETE ON audit_events`, `TRUNCATE ON audit_events`} {
+		postgrestest.Exec(t, at, `GRANT `+grant+` TO `+postgrestest.Server)
+		if _, err := shared(confined).Open(t.Context(), withClock(store.Options{})); err == nil || !strings.Contains(err.Error(), "could rewrite") {
+			t.Errorf("with %s the error is %v", grant, err)
+		}
+		postgrestest.Exec(t, at, `REVOKE `+grant+` FROM `+postgrestest.Server)
+	}
+	openShared(t, confined)
+}
+
+// A restored backup under a running server, or a standby that was behind and became the primary.
+func TestADatabaseThatHasGoneBackIsNotWrittenTo(t *testing.T) {
+	at := postgrestest.New(t)
+	db := createShared(t, at)
+	must(t, update(db, say("one")))
+	must(t, update(db, say("two")))
+	size := db.Head().Size()
+	postgrestest.Exec(t, at, fmt.Sprintf(`DELETE FROM audit_events WHERE idx = %d; DELETE FROM audit_hashes WHERE idx >= %d; UPDATE head SET size = %[1]d`, size-1, hashes(size-1)))
+	if err := update(db, say("never")); !isUnavailable(err) || !strings.Contains(err.Error(), "has gone back") {
+		t.Errorf("the error is %v", err)
+	}
+	if db.Head().Size() != size {
+		t.Error("the head has gone back")
+	}
+	must(t, update(openShared(t, at), say("after a restart")))
+}
+
+// hashes is how many hashes a tree of that size has stored (golang.org/x/mod/sumdb/tlog).
+func hashes(size int64) int64 {
+	n := int64(0)
+	for ; size > 0; size /= 2 {
+		n += size
+	}
+	return n
+}
+
+func TestWatchersAreToldOfWhatAnotherServerHasCommitted(t *testing.T) {
+	at := postgrestest.New(t)
+	db := createShared(t, at)
+	other := openShared(t, at)
+	create := func(id law.OperationID) {
+		must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, id, 1, "fw") }))
+	}
+	await := func(db *store.DB, id law.OperationID, do func()) {
+		t.Helper()
+		changed, stop := db.Watch(id)
+		defer stop()
+		do()
+		<-changed
+	}
+	await(other, "one", func() { create("one") })
+	await(other, "two", func() { create("two") })
+	// It is told too of what it may have missed while its connection was gone.
+	await(other, "three", func() {
+		postgrestest.Exec(t, at, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`)
+	})
+	await(other, "four", func() { create("four") })
+}
+
+func TestASecretOfALocationIsNeverPrinted(t *testing.T) {
+	at := store.Location{Postgres: &store.Postgres{Host: "db.test", Port: 5432, Name: "keys", Server: store.Role{Name: "who", Password: "SECRET"}, Owner: store.Role{Password: "SECRET"}}}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "at", at, "role", at.Postgres.Server)
+	for _, text := range []string{fmt.Sprint(at), fmt.Sprintf("%+v %#v %v %+v", at, at.Postgres.Server, *at.Postgres, at.Postgres), log.String()} {
+		if strings.Contains(text, "SECRET") || text == "" {
+			t.Errorf("it prints %s", text)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := store.Open(ctx, at, withClock(store.Options{}))
+	if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), "keys of the PostgreSQL server at db.test:5432") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestAnEmptyDatabaseIsNotInitialised(t *testing.T) {
+	if _, err := shared(postgrestest.New(t)).Open(t.Context(), withClock(store.Options{})); !errors.Is(err, store.ErrNotInitialised) {
+		t.Errorf("the error is %v", err)
+	}
 }

@@ -81,6 +81,16 @@ func Exec(t testing.TB, at store.Location, statement string) {
 	}
 }
 
+// ExecAs runs a statement as a role, and returns what the server says.
+func ExecAs(t testing.TB, at store.Location, role, statement string) error {
+	t.Helper()
+	c, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.execAs(context.Background(), at.Postgres.Name, role, statement)
+}
+
 // NewDatabase makes an empty database, or takes one that was given back: making one takes a third of a second.
 func (c *Cluster) NewDatabase(ctx context.Context) (store.Location, error) {
 	c.mu.Lock()
@@ -120,7 +130,11 @@ func Confined(at store.Location) store.Location {
 
 // Exec runs a statement in a database as a superuser.
 func (c *Cluster) Exec(ctx context.Context, database, statement string) error {
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", c.Dir, c.Port, postgres, database))
+	return c.execAs(ctx, database, postgres, statement)
+}
+
+func (c *Cluster) execAs(ctx context.Context, database, role, statement string) error {
+	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", c.Dir, c.Port, role, database))
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster in %s: %w", c.Dir, err)
 	}
