@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 // kits serve tests and trials.
 var kits = []string{
 	"internal/testkit", "internal/keystore/keystoretest", "internal/identity/identitytest", "internal/store/storetest", "internal/verify/verifytest",
-	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand",
+	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand", "e2e/pkcs11shim",
 }
 
 // only says which rooms alone may import a package of others, besides the kits.
