@@ -3,6 +3,9 @@ package pkcs11shim
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/hex"
 	"fmt"
@@ -75,6 +78,20 @@ func TestACallWithoutASignatureUnderWayIsRefused(t *testing.T) {
 	p.signs(fw, 1)
 	p.wants(fmt.Sprintf("end %x %x %x", fw, ecdsaRaw, digest(2)), "C_Sign 0x91")
 	k.counts(1)
+}
+
+func TestAKeyWhoseNameIsTooLongIsRefused(t *testing.T) {
+	k := newToken(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	k.must(err)
+	k.adopt(key, "long", strings.Repeat("0a", 257))
+	p := k.start()
+	p.wants(order("long", 1), "C_SignInit 0x5")
+	p.signs(fw, 2) // in the same session
+	k.counts(1)
+	if len(k.All()) != 1 || !strings.Contains(k.Complaints(), "at most 256 bytes") {
+		t.Errorf("written down is %+v, logged %q", k.All(), k.Complaints())
+	}
 }
 
 func TestThreadsAndProcessesShareOneExactCount(t *testing.T) {

@@ -110,7 +110,10 @@ func TestACallIsMadeAndReportedAsFailed(t *testing.T) {
 	k := newToken(t)
 	p := k.start()
 	k.Set(Fault{Do: Report, RV: DeviceError})
-	p.wants(order(fw, 1), "C_Sign 0x30")
+	p.send(order(fw, 1))
+	if got := p.answer(); got != "C_Sign 0x30 " {
+		t.Errorf("the call is answered with %q", got) // also when the signature is in the caller's hands
+	}
 	k.last(Report, true, DeviceError)
 	p.sameAgain(2)
 }
@@ -148,6 +151,11 @@ func TestASignatureIsSwappedForTheOneBefore(t *testing.T) {
 		t.Errorf("the signature %x is not that of the call before", sig)
 	}
 	p.sameAgain(4)
+	k.Clear()
+	p.wants(fmt.Sprintf("parts %x %x %x", rsaKey, sha256RSA, "long"), "C_SignFinal 0x0")
+	k.Set(Fault{Do: Swap})
+	p.wants(order(fw, 5), "C_Sign 0x5") // there is no room for a longer one
+	p.sameAgain(6)
 }
 
 func TestTheCallerIsKilledBeforeAndAfterTheCall(t *testing.T) {
@@ -271,14 +279,14 @@ func TestAControlFileThatIsNotUnderstoodFailsEverySignature(t *testing.T) {
 	p := k.start()
 	calls := 0
 	for _, line := range []string{
-		"", "\n", "a", "a\n", "a hang", "a hang\n\n", "a hang\nb hang\n", " a hang\n", "a  hang\n", "a hang \n", "a hang\x00\n", "a hang\r\n", "A\thang\n", "a HANG\n", "a none\n",
-		"a malformed\n", "- hang\n", "a/b hang\n", strings.Repeat("a", 65) + " hang\n", "a hang what=1\n", "a hang pid=self\n", "a hang ms=1\n", "a hang from=0\n",
-		"a hang from=-1\n", "a hang from=+1\n", "a hang from=1 from=1\n", "a hang times=0\n", "a hang times=1000000001\n", "a hang times=99999999999999999999\n", "a hang times= 1\n",
-		"a hang key=fw\n", "a hang key=label:\n", "a hang key=label:a%\n", "a hang key=label:%61\n", "a hang key=label:%c3\n", "a hang key=label:ä\n", "a hang key=id:\n",
-		"a hang key=id:0\n", "a hang key=id:0A\n", "a hang key=id:01 key=label:fw\n", "a delay\n", "a delay ms=\n", "a delay ms=0\n", "a delay ms=1s\n", "a delay ms=600001\n",
+		"", "\n", "a", "a\n", "a corrupt", "a corrupt\n\n", "a corrupt\nb corrupt\n", " a corrupt\n", "a  corrupt\n", "a corrupt \n", "a corrupt\x00\n", "a corrupt\r\n", "A\tcorrupt\n", "a CORRUPT\n", "a none\n",
+		"a malformed\n", "- corrupt\n", "a/b corrupt\n", strings.Repeat("a", 65) + " corrupt\n", "a corrupt what=1\n", "a corrupt pid=self\n", "a corrupt ms=1\n", "a corrupt from=0\n",
+		"a corrupt from=-1\n", "a corrupt from=+1\n", "a corrupt from=1 from=1\n", "a corrupt times=0\n", "a corrupt times=1000000001\n", "a corrupt times=99999999999999999999\n", "a corrupt times= 1\n",
+		"a corrupt key=fw\n", "a corrupt key=label:\n", "a corrupt key=label:a%\n", "a corrupt key=label:%61\n", "a corrupt key=label:%c3\n", "a corrupt key=label:ä\n", "a corrupt key=id:\n",
+		"a corrupt key=id:0\n", "a corrupt key=id:0A\n", "a corrupt key=id:01 key=label:fw\n", "a delay\n", "a delay ms=\n", "a delay ms=0\n", "a delay ms=1s\n", "a delay ms=600001\n",
 		"a delay ms=1 rv=0x30\n", "a return\n", "a return rv=0x0\n", "a return rv=30\n", "a return rv=0x\n", "a return rv=0xg\n", "a return rv=0x-1\n",
 		"a return rv=0x10000000000000000\n", "a report\n", "a kill-before\n", "a kill-before pid=0\n", "a kill-before pid=1\n", "a kill-before pid=-7\n",
-		"a kill-after pid=2147483648\n", "a kill-after pid=me\n", "a gone\n", "a gone rv=0x32 times=1\n", "a gone rv=0x32 key=label:fw\n", "a hang " + strings.Repeat("x", 1024) + "\n",
+		"a kill-after pid=2147483648\n", "a kill-after pid=me\n", "a gone\n", "a gone rv=0x32 times=1\n", "a gone rv=0x32 key=label:fw\n", "a return rv=0x" + strings.Repeat("0", 1008) + "5\nb", "a corrupt " + strings.Repeat("x", 1024) + "\n",
 	} {
 		k.must(os.RemoveAll(k.Dir + "/log"))
 		k.must(p.prepares(1))
@@ -294,6 +302,9 @@ func TestAControlFileThatIsNotUnderstoodFailsEverySignature(t *testing.T) {
 		k.Clear()
 	}
 	p.sameAgain(calls + 1)
+	p.wants(fmt.Sprintf("begin %x %x", rsaKey, sha256RSA), "C_SignInit 0x0")
+	k.write("go on\n")
+	p.wants(fmt.Sprintf("part %x %x %x", rsaKey, sha256RSA, "word"), "C_SignUpdate 0x5")
 }
 
 func TestAFaultWithAFieldThatIsNotForItFailsEverySignature(t *testing.T) {

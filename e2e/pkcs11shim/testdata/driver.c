@@ -1,5 +1,6 @@
 // A small program that loads a PKCS#11 module and does what its standard input says, a line each: a verb, the
-// label of a key in hex, a mechanism and data, both in hex. Each answer is one line: the last function that was called, what it returned, and a signature in hex if there is one.
+// label of a key in hex, a mechanism and data, both in hex. Each answer is one line: the last function that was called, what it returned, and a signature in hex if there is one. What
+// a call that failed has left in the room for the signature is shown too.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
@@ -27,7 +28,9 @@ static CK_SESSION main_session;
 
 static void answer(const char *function, CK_RV rv, const CK_BYTE *signature, CK_ULONG length) {
     printf("%s 0x%lx ", function, rv);
-    for (CK_ULONG i = 0; rv == CKR_OK && i < length; i++) printf("%02x", signature[i]);
+    if (rv != CKR_OK)
+        for (length = MAX; length > 0 && (!signature || signature[length - 1] == 0);) length--;
+    for (CK_ULONG i = 0; i < length; i++) printf("%02x", signature[i]);
     putchar('\n');
     fflush(stdout);
 }
@@ -133,7 +136,7 @@ static CK_ULONG unhex(const char *text, CK_BYTE *to) {
 static void obey(const char *line) {
     char verb[16] = "", name[512] = "", label[MAX] = "", hex[2 * MAX + 1] = "";
     CK_ULONG type = 0, length = MAX;
-    CK_BYTE data[MAX], signature[MAX];
+    CK_BYTE data[MAX], signature[MAX] = {0};
     const char *last = "";
     sscanf(line, "%15s %511s %lx %16384s", verb, name, &type, hex);
     label[unhex(name, (CK_BYTE *)label)] = '\0';
@@ -142,6 +145,7 @@ static void obey(const char *line) {
     if (strcmp(verb, "start") == 0) rv = start(&last), length = 0;
     if (strcmp(verb, "sign") == 0) rv = sign(main_session, label, type, data, n, signature, &length, &last);
     if (strcmp(verb, "begin") == 0) rv = begin(main_session, label, type, &last), length = 0;
+    if (strcmp(verb, "part") == 0) last = "C_SignUpdate", rv = p11->C_SignUpdate(main_session, data, n), length = 0;
     if (strcmp(verb, "end") == 0) last = "C_Sign", rv = p11->C_Sign(main_session, data, n, signature, &length);
     if (strcmp(verb, "narrow") == 0) rv = narrow(label, type, data, n, signature, &length, &last);
     if (strcmp(verb, "parts") == 0) rv = parts(label, type, data, n, signature, &length, &last);
