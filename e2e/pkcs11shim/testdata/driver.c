@@ -100,12 +100,12 @@ static void *load(void *unused) {
     CK_SESSION s;
     CK_BYTE digest[32] = {1}, signature[MAX];
     const char *last;
-    if (p11->C_OpenSession(slot, CKF_SERIAL_RW, NULL, NULL, &s) != CKR_OK) exit(3);
+    if (p11->C_OpenSession(slot, CKF_SERIAL_RW, NULL, NULL, &s) != CKR_OK) _exit(3);
     for (int i = 0; i < load_count; i++) {
         CK_ULONG length = sizeof signature;
-        if (write(1, "asks\n", 5) != 5) exit(3);
-        if (sign(s, load_label, 0x1041, digest, sizeof digest, signature, &length, &last) != CKR_OK) exit(3);
-        if (write(1, "gets\n", 5) != 5) exit(3);
+        if (write(1, "asks\n", 5) != 5) _exit(3);
+        if (sign(s, load_label, 0x1041, digest, sizeof digest, signature, &length, &last) != CKR_OK) _exit(3);
+        if (write(1, "gets\n", 5) != 5) _exit(3);
     }
     p11->C_CloseSession(s);
     return NULL;
@@ -114,7 +114,7 @@ static void *load(void *unused) {
 static void loads(int threads) {
     pthread_t t[64];
     for (int i = 0; i < threads && i < 64; i++)
-        if (pthread_create(&t[i], NULL, load, NULL)) exit(3);
+        if (pthread_create(&t[i], NULL, load, NULL)) _exit(3);
     for (int i = 0; i < threads && i < 64; i++) pthread_join(t[i], NULL);
 }
 
