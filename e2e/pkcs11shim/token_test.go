@@ -19,7 +19,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	_ "embed"
 )
+
+// driverSource is embedded so that a change of it runs the tests again.
+//
+//go:embed testdata/driver.c
+var driverSource []byte
 
 // module is SoftHSM2 where Debian puts it.
 const module = "/usr/lib/softhsm/libsofthsm2.so"
@@ -53,7 +60,9 @@ func newToken(t testing.TB) *token {
 	k := &token{Shim: New(t, module), TB: t, keys: map[string]*ecdsa.PublicKey{}}
 	dir := t.TempDir()
 	k.driver = filepath.Join(dir, "driver")
-	k.run("gcc", append(strings.Fields("-std=c11 -Wall -Wextra -Werror -O2 -Ishim -pthread -o"), k.driver, "testdata/driver.c", "-ldl")...)
+	source := k.driver + ".c"
+	k.must(os.WriteFile(source, driverSource, 0o600))
+	k.run("gcc", append(strings.Fields("-std=c11 -Wall -Wextra -Werror -O2 -Ishim -pthread -o"), k.driver, source, "-ldl")...)
 	k.conf = filepath.Join(dir, "softhsm2.conf")
 	k.must(os.Mkdir(filepath.Join(dir, "tokens"), 0o700))
 	k.must(os.WriteFile(k.conf, []byte("directories.tokendir = "+dir+"/tokens\nlog.level = ERROR\n"), 0o600))
