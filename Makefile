@@ -11,7 +11,7 @@ build:
 	go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%)
 
 test:
-	./scripts/need openssl
+	./scripts/need openssl gcc softhsm2-util pkcs11-tool
 	go test ./...
 
 # The main job, end to end, each step proven. demo-up leaves it running.

@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 var kits = []string{
 	"internal/testkit", "internal/keystore/keystoretest", "internal/identity/identitytest", "internal/store/storetest", "internal/store/postgrestest",
 	"internal/verify/verifytest",
-	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand",
+	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand", "e2e/pkcs11shim",
 }
 
 // only says which rooms alone may import a package of others, besides the kits.
