@@ -163,6 +163,9 @@ func (h *hung) Error() string {
 	return fmt.Sprintf("the worker did not answer within %v (%s) and was killed; another takes its place", h.bound, h.verb)
 }
 
+// Unwrap says that it is about time.
+func (h *hung) Unwrap() error { return context.DeadlineExceeded }
+
 // ask asks one thing of the worker. The bound begins now and holds whatever becomes of the context: if there
 // is no answer within it the worker is killed, and not because a caller goes away. done is called once, when
 // there is an answer or will be none.
