@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
+	"unsafe"
 
 	"github.com/miekg/pkcs11"
+	"golang.org/x/sys/unix"
 
 	"example.org/keyserver/internal/keystore/hsm"
 )
@@ -22,6 +25,8 @@ type token struct {
 	login  bool // whether it asks for one
 	can    abilities
 	keeper *session
+
+	parameters runtime.Pinner // of the library, which may read them whenever it likes
 
 	pin struct {
 		sync.Mutex
@@ -64,7 +69,16 @@ func (t *token) load() error {
 	if t.module == nil {
 		return refused("loading the PKCS#11 library %s: the dynamic linker refuses it; is it one, for this machine, with all it depends on?", t.open.Module)
 	}
-	if err := t.module.Initialize(); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
+	var options []pkcs11.InitializeOption
+	if t.open.Parameters != "" {
+		text, err := unix.ByteSliceFromString(t.open.Parameters)
+		if err != nil {
+			return refused("the library's parameters: %w", err)
+		}
+		t.parameters.Pin(&text[0])
+		options = append(options, pkcs11.InitializeWithReserved(unsafe.Pointer(&text[0])))
+	}
+	if err := t.module.Initialize(options...); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
 		return fmt.Errorf("initialising the PKCS#11 library %s: %w", t.open.Module, err)
 	}
 	return nil

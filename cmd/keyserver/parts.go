@@ -81,7 +81,7 @@ func openHSM(c config.PKCS11, limits keystore.Limits, log *slog.Logger) (keystor
 		return nil, err
 	}
 	return hsm.New(hsm.Options{
-		Worker: worker, Module: c.Module, Token: c.Token, PIN: c.PIN.Read, Environment: c.Environment, Sessions: c.Sessions,
+		Worker: worker, Module: c.Module, Parameters: c.Parameters, Token: c.Token, PIN: c.PIN.Read, Environment: c.Environment, Sessions: c.Sessions,
 		Timeout: limits.Timeout - limits.Timeout/10, // so that it is the worker that is late, and not who asks for the signature
 		Log:     log,
 	})

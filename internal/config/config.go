@@ -102,6 +102,8 @@ type PKCS11 struct {
 	PIN Secret `yaml:"pin"`
 	// Environment is that of the worker, whole. The zero value means an empty one.
 	Environment map[string]string `yaml:"environment,omitempty"`
+	// Parameters are given to the library when it is initialised (pReserved). The zero value means none.
+	Parameters string `yaml:"parameters,omitempty"`
 	// Sessions is how many signatures the token makes at the same time. The zero value is refused; Read fills in the default.
 	Sessions int `yaml:"sessions,omitempty"`
 	// Worker is the path of the program keyserver-hsm. The zero value means the one beside the server's program.

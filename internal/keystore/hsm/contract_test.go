@@ -8,6 +8,7 @@ import (
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/keystore/hsm/hsmtest"
 	"example.org/keyserver/internal/keystore/keystoretest"
+	"example.org/keyserver/internal/law"
 )
 
 func TestSoftHSMKeepsTheContractOfKeystores(t *testing.T) {
@@ -26,4 +27,10 @@ func keepsContract(t *testing.T, token hsmtest.Token, can keystoretest.Can) {
 		t.Errorf("the token's mechanisms make %v, and must %v", opened.Can, can)
 	}
 	keystoretest.Run(t, can, func(t *testing.T) keystore.Keystore { return hsmtest.Open(t, token.Options(t, nil)) })
+}
+
+func TestNSSKeepsTheContractOfKeystores(t *testing.T) {
+	can := keystoretest.All()
+	delete(can, law.Ed25519) // Debian's NSS has none
+	keepsContract(t, hsmtest.NewNSS(t), can)
 }

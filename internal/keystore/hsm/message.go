@@ -31,11 +31,12 @@ type Request struct {
 
 // Open is the first request and comes once: load the library and log in.
 type Open struct {
-	Protocol int    `json:"protocol"`
-	Module   string `json:"module"` // absolute path of the PKCS#11 library
-	Token    string `json:"token"`  // label of the token
-	PIN      PIN    `json:"pin"`    // of the token's user
-	Sessions int    `json:"sessions"`
+	Protocol   int    `json:"protocol"`
+	Module     string `json:"module"`               // absolute path of the PKCS#11 library
+	Parameters string `json:"parameters,omitempty"` // given to the library when it is initialised (pReserved), if it wants any
+	Token      string `json:"token"`                // label of the token
+	PIN        PIN    `json:"pin"`                  // of the token's user
+	Sessions   int    `json:"sessions"`
 }
 
 // PIN is a PIN. It can be printed in no way.
@@ -146,10 +147,11 @@ func (c Code) known() bool {
 
 // Bounds of what a message may say.
 const (
-	maxPIN      = 255 // bytes
-	maxHandle   = 512 // bytes
-	maxSessions = 256
-	maxText     = 4096 // bytes of a refusal's text
+	maxPIN        = 255  // bytes
+	maxParameters = 4096 // bytes
+	maxHandle     = 512  // bytes
+	maxSessions   = 256
+	maxText       = 4096 // bytes of a refusal's text
 )
 
 // DecodeRequest reads a request, strictly.
@@ -198,6 +200,8 @@ func (o Open) check() error {
 		return fmt.Errorf("the server speaks version %d of the protocol, this worker %d; install both of one release", o.Protocol, Protocol)
 	case !filepath.IsAbs(o.Module):
 		return errors.New("the module must be an absolute path")
+	case len(o.Parameters) > maxParameters || strings.ContainsRune(o.Parameters, 0):
+		return fmt.Errorf("the parameters must be at most %d bytes, and none of them zero", maxParameters)
 	case o.Token == "" || len(o.Token) > 32:
 		return errors.New("the token's label must be 1 to 32 bytes long")
 	case len(o.PIN) == 0 || len(o.PIN) > maxPIN:

@@ -110,7 +110,7 @@ func (k *Keystore) open() (*process, Opened, error) {
 	if err != nil {
 		return nil, Opened{}, fmt.Errorf("reading the PIN: %w", err)
 	}
-	o := Open{Protocol, k.options.Module, k.options.Token, pin, k.options.Sessions}
+	o := Open{Protocol, k.options.Module, k.options.Parameters, k.options.Token, pin, k.options.Sessions}
 	if err := o.check(); err != nil {
 		return nil, Opened{}, err
 	}

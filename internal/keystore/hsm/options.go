@@ -12,6 +12,7 @@ import (
 type Options struct {
 	Worker      string                 // absolute path of keyserver-hsm
 	Module      string                 // absolute path of the PKCS#11 library
+	Parameters  string                 // for the library when it is initialised; most want none
 	Token       string                 // label of the token, at most 32 bytes
 	PIN         func() ([]byte, error) // reads the PIN of the token's user; called whenever a worker starts, and what it returns is cleared
 	Environment map[string]string      // of the worker, whole: the library sees nothing of the server's
@@ -60,5 +61,5 @@ func (o Options) check() error {
 	case o.Timeout < 0 || o.GenerateTimeout < 0 || o.ReadyTimeout < 0 || o.OpenTimeout < 0 || o.Keepalive < 0:
 		return errors.New("a bound is negative")
 	}
-	return Open{Protocol, o.Module, o.Token, PIN("?"), o.Sessions}.check()
+	return Open{Protocol, o.Module, o.Parameters, o.Token, PIN("?"), o.Sessions}.check()
 }

@@ -29,6 +29,7 @@ type Token struct {
 	Label       string            // of the token
 	PIN         string            // of its user
 	Environment map[string]string // that the library needs to find the token
+	Parameters  string            // that the library is initialised with
 	Directory   string            // where it is
 }
 
@@ -48,7 +49,7 @@ func MakeSoftHSM(ctx context.Context, dir, label, pin string) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("making a SoftHSM token: %w", err)
 	}
-	t := Token{SoftHSM, label, pin, map[string]string{"SOFTHSM2_CONF": conf}, tokens}
+	t := Token{Module: SoftHSM, Label: label, PIN: pin, Environment: map[string]string{"SOFTHSM2_CONF": conf}, Directory: tokens}
 	_, err = t.Tool(ctx, "softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", pin)
 	if err != nil {
 		return Token{}, fmt.Errorf("making a SoftHSM token (Debian package softhsm2): %w", err)
@@ -66,7 +67,7 @@ func MakeNSS(ctx context.Context, dir, pin string) (Token, error) {
 	if err := os.WriteFile(file, []byte(pin+"\n"), 0o600); err != nil {
 		return Token{}, fmt.Errorf("making an NSS token: %w", err)
 	}
-	t := Token{libraries[0], "NSS Certificate DB", pin, map[string]string{"NSS_LIB_PARAMS": "configDir=sql:" + dir}, dir}
+	t := Token{Module: libraries[0], Label: "NSS Certificate DB", PIN: pin, Directory: dir, Parameters: fmt.Sprintf("configdir='sql:%s' flags=passwordRequired", dir)}
 	if _, err := t.Tool(ctx, "certutil", "-N", "-d", "sql:"+dir, "-f", file); err != nil {
 		return Token{}, fmt.Errorf("making an NSS token (Debian package libnss3-tools): %w", err)
 	}
@@ -114,7 +115,7 @@ func (t Token) Options(tb testing.TB, log *slog.Logger) hsm.Options {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return hsm.Options{
-		Worker: Worker(tb), Module: t.Module, Token: t.Label, Environment: t.Environment, Log: log,
+		Worker: Worker(tb), Module: t.Module, Parameters: t.Parameters, Token: t.Label, Environment: t.Environment, Log: log,
 		PIN: func() ([]byte, error) { return []byte(t.PIN), nil },
 	}
 }
