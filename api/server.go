@@ -63,4 +63,15 @@ type Key struct {
 	Version         int      `json:"version"`     // of the key pair
 	Fingerprint     string   `json:"fingerprint"` // SHA-256 of the SubjectPublicKeyInfo, lower-case hex
 	HasCertificate  bool     `json:"hascertificate"`
+
+	Attributes *KeyAttributes `json:"attributes,omitzero"` // absent if its keystore says nothing of the private key
+}
+
+// KeyAttributes say where a private key can have been, by the token that has it.
+type KeyAttributes struct {
+	Local            bool `json:"local"`            // made in the token
+	Sensitive        bool `json:"sensitive"`        // its value cannot be read in plain text
+	AlwaysSensitive  bool `json:"alwayssensitive"`  // and never could be
+	Extractable      bool `json:"extractable"`      // it can be taken out of the token, encrypted or not
+	NeverExtractable bool `json:"neverextractable"` // and never could be
 }

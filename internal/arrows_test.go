@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,8 @@ var arrows = map[string][]string{
 	"internal/audit":             {"internal/law"},
 	"internal/keystore":          {"internal/law"},
 	"internal/keystore/software": {"internal/law", "internal/keystore"},
+	"internal/keystore/hsm":      {"internal/law", "internal/keystore"},
+	"internal/coredump":          {},
 	"internal/identity":          {"internal/law"},
 	"internal/config":            {"internal/law"},
 	"internal/store":             {"internal/law", "internal/audit"},
@@ -34,15 +37,16 @@ var arrows = map[string][]string{
 	"client":                     {"api"},
 	"cmd/ks":                     {"api", "client", "internal/law", "internal/audit", "internal/keystore", "internal/verify"},
 	"cmd/keyserver": {
-		"internal/law", "internal/audit", "internal/config", "internal/httpapi", "internal/identity", "internal/keyserver", "internal/keystore",
-		"internal/keystore/software", "internal/store", "internal/verify", "internal/verify/database",
+		"internal/law", "internal/audit", "internal/config", "internal/coredump", "internal/httpapi", "internal/identity", "internal/keyserver", "internal/keystore",
+		"internal/keystore/hsm", "internal/keystore/software", "internal/store", "internal/verify", "internal/verify/database",
 	},
-	"cmd/devidp": {},
+	"cmd/keyserver-hsm": {"internal/law", "internal/keystore", "internal/keystore/hsm", "internal/coredump"},
+	"cmd/devidp":        {},
 }
 
 // kits serve tests and trials.
 var kits = []string{
-	"internal/testkit", "internal/keystore/keystoretest", "internal/identity/identitytest", "internal/store/storetest", "internal/store/postgrestest",
+	"internal/testkit", "internal/keystore/keystoretest", "internal/keystore/hsm/hsmtest", "internal/identity/identitytest", "internal/store/storetest", "internal/store/postgrestest",
 	"internal/verify/verifytest",
 	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand", "e2e/pkcs11shim",
 }
@@ -54,6 +58,7 @@ var only = map[string][]string{
 	"github.com/jackc/pgx/v5":           {"internal/store"},
 	"net/http":                          {"api", "internal/httpapi", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
 	"github.com/zitadel/oidc/v3/pkg/op": {"cmd/devidp"},
+	"github.com/miekg/pkcs11":           {"cmd/keyserver-hsm"}, // which is cgo
 	"C":                                 {},
 }
 
@@ -68,7 +73,7 @@ type room struct {
 func rooms(t *testing.T) []room {
 	t.Helper()
 	c := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,CgoFiles,Imports", "./...")
-	c.Dir = ".."
+	c.Dir, c.Env = "..", append(os.Environ(), "CGO_ENABLED=1") // the HSM worker is there with cgo alone
 	out, err := c.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/keyserver/internal/config"
-	"example.org/keyserver/internal/keystore/software"
+	"example.org/keyserver/internal/coredump"
 )
 
 // The exit codes; helpExitCodes says what they mean.
@@ -95,7 +95,7 @@ func (p *program) command(c *cobra.Command, do func(context.Context) error) *cob
 	c.DisableFlagsInUseLine = true
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		p.begun = true
-		if err := software.DisableCoreDumps(); err != nil {
+		if err := coredump.Disable(); err != nil {
 			return fmt.Errorf("disabling core dumps: %w", err)
 		}
 		return do(c.Context())

@@ -45,10 +45,10 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	if err != nil {
 		return err
 	}
-	if err := fits(cfg, first); err != nil {
+	if err := fits(cfg, first.Configuration); err != nil {
 		return fmt.Errorf("%s: %w", bootstrap, err)
 	}
-	if err := errors.Join(checkPassphrases(cfg)...); err != nil {
+	if err := errors.Join(checkSecrets(cfg)...); err != nil {
 		return err
 	}
 	key, err := firstLogKey(cfg)
@@ -63,13 +63,17 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	if err := key.write(); err != nil {
 		return fmt.Errorf("writing the log key: %w", err)
 	}
-	keystores, err := openKeystores(cfg, createOrOpen)
+	keystores, err := p.openKeystores(cfg, createOrOpen, newLogger(p.stderr, cfg.Log))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
-	p.notef("making %d key pairs ...", len(first.Keys))
-	if err := keyserver.Initialise(ctx, db, keystores, first); err != nil {
+	var adoptions []keyserver.Adoption
+	for _, a := range first.Adoptions {
+		adoptions = append(adoptions, keyserver.Adoption(a))
+	}
+	p.notef("making %d key pairs ...", len(first.Keys)-len(adoptions))
+	if err := keyserver.Initialise(ctx, db, keystores, first.Configuration, adoptions...); err != nil {
 		return fmt.Errorf("storing the first configuration: %w\nput that right and run keyserver init again", err)
 	}
 	return p.printFirst(key, first.Keys)

@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/config"
 	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/keystore/hsm"
 	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
@@ -28,8 +33,9 @@ func (p *program) openDatabase(ctx context.Context, at store.Location, serve boo
 	return db, nil
 }
 
-// openKeystores opens the configured keystores with how: software.Open, or something that creates one.
-func openKeystores(c config.Config, how func(path string, passphrase []byte) (*software.Keystore, error)) (*keystore.Set, error) {
+// openKeystores opens the configured keystores; those of encrypted files with how: software.Open, or something
+// that creates one.
+func (p *program) openKeystores(c config.Config, how openSoftware, log *slog.Logger) (*keystore.Set, error) {
 	var members []keystore.Member
 	closeAll := func(err error) error {
 		for _, m := range members {
@@ -38,18 +44,13 @@ func openKeystores(c config.Config, how func(path string, passphrase []byte) (*s
 		return err
 	}
 	for _, k := range c.Keystores {
-		passphrase, err := readPassphrase(k)
-		if err != nil {
-			return nil, closeAll(err)
-		}
-		open, err := how(k.Software.Directory, passphrase)
-		clear(passphrase)
-		if err != nil {
-			return nil, closeAll(fmt.Errorf("keystore %s: %w", k.Name, err))
-		}
 		limits := keystore.DefaultLimits()
 		limits.Timeout = c.Limits.KeystoreTimeout.Duration()
 		limits.Concurrent = c.Limits.KeystoreConcurrency
+		open, err := openKeystore(k, how, limits, log)
+		if err != nil {
+			return nil, closeAll(fmt.Errorf("keystore %s: %w", k.Name, err))
+		}
 		members = append(members, keystore.Member{Name: k.Name, Keystore: open, Limits: limits})
 	}
 	set, err := keystore.NewSet(members...)
@@ -57,6 +58,45 @@ func openKeystores(c config.Config, how func(path string, passphrase []byte) (*s
 		return nil, closeAll(err)
 	}
 	return set, nil
+}
+
+type openSoftware func(path string, passphrase []byte) (*software.Keystore, error)
+
+func openKeystore(k config.Keystore, how openSoftware, limits keystore.Limits, log *slog.Logger) (keystore.Keystore, error) {
+	if k.PKCS11 != nil {
+		return openHSM(*k.PKCS11, limits, log.With(slog.String("keystore", k.Name)))
+	}
+	passphrase, err := k.Software.Passphrase.Read()
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	defer clear(passphrase)
+	return how(k.Software.Directory, passphrase)
+}
+
+// openHSM returns the keystore in an HSM. Its worker starts when it is needed.
+func openHSM(c config.PKCS11, limits keystore.Limits, log *slog.Logger) (keystore.Keystore, error) {
+	worker, err := workerOf(c)
+	if err != nil {
+		return nil, err
+	}
+	return hsm.New(hsm.Options{
+		Worker: worker, Module: c.Module, Parameters: c.Parameters, Token: c.Token, PIN: c.PIN.Read, Environment: c.Environment, Sessions: c.Sessions,
+		Timeout: limits.Timeout - limits.Timeout/10, // so that it is the worker that is late, and not who asks for the signature
+		Log:     log,
+	})
+}
+
+// workerOf is where the worker's program is: where the configuration says, or beside this one.
+func workerOf(c config.PKCS11) (string, error) {
+	if c.Worker != "" {
+		return c.Worker, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("looking for keyserver-hsm beside this program: %w", err)
+	}
+	return filepath.Join(filepath.Dir(self), "keyserver-hsm"), nil
 }
 
 // createOrOpen makes the keystore if there is none in its directory yet.
@@ -68,23 +108,37 @@ func createOrOpen(path string, passphrase []byte) (*software.Keystore, error) {
 	return open, err
 }
 
-func readPassphrase(k config.Keystore) ([]byte, error) {
-	passphrase, err := k.Software.Passphrase.Read()
-	if err != nil {
-		return nil, fmt.Errorf("keystore %s: passphrase: %w", k.Name, err)
-	}
-	return passphrase, nil
-}
-
-// checkPassphrases says which passphrases cannot be read.
-func checkPassphrases(c config.Config) []error {
+// checkSecrets says which passphrases and PINs cannot be read, and which workers cannot be run.
+func checkSecrets(c config.Config) []error {
 	var problems []error
 	for _, k := range c.Keystores {
-		passphrase, err := readPassphrase(k)
-		clear(passphrase)
-		if err != nil {
-			problems = append(problems, err)
+		what, secret := "passphrase", config.Secret{}
+		if k.PKCS11 != nil {
+			what, secret = "pin", k.PKCS11.PIN
+			problems = append(problems, checkPrograms(k.Name, *k.PKCS11)...)
+		} else {
+			secret = k.Software.Passphrase
 		}
+		value, err := secret.Read()
+		clear(value)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("keystore %s: %s: %w", k.Name, what, err))
+		}
+	}
+	return problems
+}
+
+func checkPrograms(name string, c config.PKCS11) []error {
+	var problems []error
+	worker, err := workerOf(c)
+	if err == nil {
+		_, err = exec.LookPath(worker)
+	}
+	if err != nil {
+		problems = append(problems, fmt.Errorf("keystore %s: worker: %w", name, err))
+	}
+	if _, err := os.Stat(c.Module); err != nil {
+		problems = append(problems, fmt.Errorf("keystore %s: module: %w", name, err))
 	}
 	return problems
 }

@@ -53,7 +53,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	keystores, err := openKeystores(cfg, software.Open)
+	keystores, err := p.openKeystores(cfg, software.Open, log)
 	if err != nil {
 		return err
 	}

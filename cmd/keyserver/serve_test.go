@@ -325,7 +325,7 @@ func TestADamagedKeyPairIsShownByReadinessAndDoesNotStopTheStart(t *testing.T) {
 	good := s.read("data/keys/fw-prod.1.key")
 	s.write("data/keys/fw-prod.1.key", good[:len(good)-1])
 	v := s.serve()
-	if status, body := v.get(v.said["api"] + "/api/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"name":"keystores","ok":false}`) {
+	if status, body := v.get(v.said["api"] + "/api/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"name":"keystore software","ok":false}`) {
 		t.Errorf("readiness: %d %s", status, body)
 	}
 	if !strings.Contains(v.log.String(), "fw-prod.1.key: it was changed or cut off") {

@@ -32,7 +32,7 @@ func (p *program) checkCommand(path *string) *cobra.Command {
 
 // checkFiles says what of the files and variables that a configuration names cannot be used.
 func checkFiles(cfg config.Config) []error {
-	problems := checkPassphrases(cfg)
+	problems := checkSecrets(cfg)
 	_, _, err := readLogKey(cfg)
 	_, noDatabase := os.Stat(cfg.Database.SQLite)
 	if toBeMade := errors.Is(err, fs.ErrNotExist) && errors.Is(noDatabase, fs.ErrNotExist); err != nil && !toBeMade { // by init

@@ -79,10 +79,28 @@ func (p *program) showKey(ctx context.Context, s session, id string) error {
 	}
 	l.field("fingerprint", k.Fingerprint)
 	l.field("keystore", fmt.Sprintf("%s, version %d of the key pair", k.Keystore, k.Version))
+	if a := k.Attributes; a != nil {
+		l.field("private key", custody(*a))
+	}
 	if k.HasCertificate {
 		l.field("certificate", "yes")
 	}
 	return p.print(l.text(width(p.stdout)))
+}
+
+// custody says where a private key can have been, by what its HSM says of it.
+func custody(a api.KeyAttributes) string {
+	made := "brought into the HSM from elsewhere"
+	if a.Local {
+		made = "made in the HSM"
+	}
+	switch {
+	case a.Extractable || !a.Sensitive:
+		return made + ", and it can leave it"
+	case a.NeverExtractable && a.AlwaysSensitive:
+		return made + ", which it can never have left"
+	}
+	return made + "; it cannot leave it now, but could earlier"
 }
 
 // printPEM prints the public key as it was read, which is why it can hold nothing else.

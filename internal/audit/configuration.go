@@ -55,6 +55,8 @@ type keyValue struct {
 	Fingerprint      string           `json:"fingerprint"`
 	Certificate      []byte           `json:"certificate"` // DER
 	CertificateValid int64            `json:"certificatevalidityms"`
+
+	Attributes *law.KeyAttributes `json:"attributes,omitzero"` // absent if the keystore says nothing
 }
 
 // ConfigurationOf returns the objects of a configuration as they stand in events: issuers, keys, subjects,
@@ -131,6 +133,7 @@ func valueOfKey(k law.Key) keyValue {
 		MaxValidity: k.MaxValidity.Milliseconds(), MaxUses: k.MaxUses, Approvals: k.Approvals, ArtifactsNeeded: k.ArtifactsNeeded,
 		State: k.State, Keystore: k.Keystore, Version: k.Version, Handle: k.Handle, PublicKey: k.PublicKey,
 		Fingerprint: k.Fingerprint, Certificate: k.Certificate, CertificateValid: k.CertificateValid.Milliseconds(),
+		Attributes: k.Attributes,
 	}
 	if k.Requirement.Set() {
 		people := k.Requirement.People()
@@ -145,6 +148,7 @@ func (v keyValue) key() law.Key {
 		MaxValidity: time.Duration(v.MaxValidity) * time.Millisecond, MaxUses: v.MaxUses, Approvals: v.Approvals, ArtifactsNeeded: v.ArtifactsNeeded,
 		State: v.State, Keystore: v.Keystore, Version: v.Version, Handle: v.Handle, PublicKey: v.PublicKey,
 		Fingerprint: v.Fingerprint, Certificate: v.Certificate, CertificateValid: time.Duration(v.CertificateValid) * time.Millisecond,
+		Attributes: v.Attributes,
 	}
 	if v.Requirement != nil { // a requirement that is absent stays unset, which nobody meets
 		k.Requirement = law.Require(*v.Requirement)

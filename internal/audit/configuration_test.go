@@ -3,6 +3,7 @@ package audit_test
 import (
 	"encoding/json/jsontext"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ func someConfiguration() law.Configuration {
 	}
 	never := key
 	never.ID, never.Requirement = "nobody", law.Requirement{} // met by nobody, which is not Require(0)
+	key.Attributes = &law.KeyAttributes{Local: true, Sensitive: true, AlwaysSensitive: true, Extractable: true, NeverExtractable: true}
 	return law.Configuration{
 		Issuers: []law.Issuer{{
 			URL: "https://login.example.org", Audiences: []string{"keyserver"}, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"},
@@ -55,6 +57,20 @@ func TestAConfigurationComesBackFromItsEvents(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("it came back as\n%+v\nand was\n%+v", got, want)
+	}
+}
+
+// The logs of releases that knew no attributes stay what they are, byte for byte.
+func TestAKeyWithoutAttributesIsWrittenAsBeforeThereWereAny(t *testing.T) {
+	c := someConfiguration()
+	for i, want := range []bool{true, false} {
+		parts, err := audit.ConfigurationOf(law.Configuration{Keys: c.Keys[i : i+1]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(parts[0].Value), "attributes"); got != want {
+			t.Errorf("key %s: %s", c.Keys[i].ID, parts[0].Value)
+		}
 	}
 }
 

@@ -110,6 +110,10 @@ type (
 		Artifacts string `yaml:"artifacts" oneof:"optional,required"`
 		// Keystore is the name of a keystore of the server's configuration.
 		Keystore string `yaml:"keystore"`
+		// Adopt names a key pair that the keystore has already. The zero value means that a new one is made.
+		Adopt string `yaml:"adopt,omitempty"`
+		// Extractable says whether a key pair is adopted that could leave its keystore. The zero value means refused.
+		Extractable string `yaml:"extractable,omitempty" oneof:"refused,allowed"`
 		// CertificateValidity is how long a certificate of the key is valid. The zero value means that it
 		// gets none.
 		CertificateValidity Milliseconds `yaml:"certificate-validityms,omitempty"`
@@ -134,6 +138,14 @@ func (i issuerItem) fault() string {
 	return ""
 }
 
+// fault says what is wrong between the fields of a key.
+func (k keyItem) fault() string {
+	if k.Extractable != "" && k.Adopt == "" {
+		return "`extractable` says something of a key pair that is adopted, and this one is made; name it in `adopt` or remove `extractable`"
+	}
+	return ""
+}
+
 // safeURL says whether what is read from there comes from whom the URL names.
 func safeURL(s string) bool {
 	u, err := url.Parse(s)
@@ -141,17 +153,30 @@ func safeURL(s string) bool {
 		(u.Scheme == "https" || u.Scheme == "http" && onLoopback(u))
 }
 
+// Bootstrap is what a bootstrap file says: the first configuration, and which key pairs are there already.
+type Bootstrap struct {
+	law.Configuration
+	Adoptions []Adoption
+}
+
+// Adoption is a key whose key pair is not made but adopted.
+type Adoption struct {
+	Key         law.KeyID
+	Name        string // of the key pair, as its keystore understands it
+	Extractable bool   // whether it may be one that could leave its keystore
+}
+
 // ReadBootstrap reads the bootstrap file: the first issuers, subjects, roles and keys, which keyserver init
 // puts into the database. The keys have no key pair yet: no version, handle or public key. That their
 // keystores exist is for the caller to check, with [Config.HasKeystore].
-func ReadBootstrap(path string) (law.Configuration, error) {
+func ReadBootstrap(path string) (Bootstrap, error) {
 	data, err := readFile(path)
 	if err != nil {
-		return law.Configuration{}, fmt.Errorf("reading bootstrap file: %w", err)
+		return Bootstrap{}, fmt.Errorf("reading bootstrap file: %w", err)
 	}
 	c, problems := parseBootstrap(data)
 	if len(problems) > 0 {
-		return law.Configuration{}, inFile(path, problems)
+		return Bootstrap{}, inFile(path, problems)
 	}
 	return c, nil
 }
@@ -166,15 +191,21 @@ func (c Config) HasKeystore(name string) bool {
 	return false
 }
 
-func parseBootstrap(data []byte) (law.Configuration, []error) {
+func parseBootstrap(data []byte) (Bootstrap, []error) {
 	var b bootstrap
 	if problems := decode(data, &b); len(problems) > 0 {
-		return law.Configuration{}, problems
+		return Bootstrap{}, problems
 	}
 	if _, err := law.NewFacts(b.firstItems(b.items())); err != nil {
-		return law.Configuration{}, []error{b.blame()}
+		return Bootstrap{}, []error{b.blame()}
 	}
-	return b.firstItems(b.items()), nil
+	out := Bootstrap{Configuration: b.firstItems(b.items())}
+	for _, k := range b.Keys {
+		if k.Adopt != "" {
+			out.Adoptions = append(out.Adoptions, Adoption{law.KeyID(k.KeyID), k.Adopt, k.Extractable == "allowed"})
+		}
+	}
+	return out, nil
 }
 
 func (b bootstrap) items() int { return len(b.Issuers) + len(b.Keys) + len(b.Subjects) + len(b.Roles) }

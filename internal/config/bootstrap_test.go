@@ -53,10 +53,10 @@ func TestTheBootstrapExampleSaysWhatItMeans(t *testing.T) {
 				State: law.KeyActive, Keystore: "software", CertificateValid: 2 * 365 * 24 * time.Hour},
 		},
 	}
-	if !reflect.DeepEqual(got, want) {
+	if !reflect.DeepEqual(got, Bootstrap{Configuration: want}) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
-	if _, err := law.NewFacts(got); err != nil {
+	if _, err := law.NewFacts(got.Configuration); err != nil {
 		t.Error(err)
 	}
 }

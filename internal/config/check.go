@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -145,15 +146,56 @@ func (k *checker) keystores(c Config) {
 			k.refuse("keystores: two are called %s; give each a name of its own", s.Name)
 		}
 		switch {
-		case s.Software.Directory == "":
-			k.refuse("keystore %s: no directory; write where its files are", s.Name)
-		case slices.ContainsFunc(earlier, func(e Keystore) bool {
-			return filepath.Clean(e.Software.Directory) == filepath.Clean(s.Software.Directory)
-		}):
-			k.refuse("keystore %s: another keystore has the same directory; give each its own", s.Name)
+		case s.Software != nil && s.PKCS11 == nil:
+			k.software(s.Name, *s.Software, earlier)
+		case s.PKCS11 != nil && s.Software == nil:
+			k.pkcs11(s.Name, *s.PKCS11, earlier)
+		default:
+			k.refuse("keystore %s: say exactly one of software and pkcs11", s.Name)
 		}
-		if fault := s.Software.Passphrase.fault(); fault != "" {
-			k.refuse("keystore %s: passphrase: %s", s.Name, fault)
+	}
+}
+
+func (k *checker) software(name string, s Software, earlier []Keystore) {
+	switch {
+	case s.Directory == "":
+		k.refuse("keystore %s: no directory; write where its files are", name)
+	case slices.ContainsFunc(earlier, func(e Keystore) bool {
+		return e.Software != nil && filepath.Clean(e.Software.Directory) == filepath.Clean(s.Directory)
+	}):
+		k.refuse("keystore %s: another keystore has the same directory; give each its own", name)
+	}
+	if fault := s.Passphrase.fault(); fault != "" {
+		k.refuse("keystore %s: passphrase: %s", name, fault)
+	}
+}
+
+const (
+	maxTokenLabel = 32  // bytes: CK_TOKEN_INFO has no more
+	maxSessions   = 256 // of a token
+)
+
+func (k *checker) pkcs11(name string, p PKCS11, earlier []Keystore) {
+	if p.Module == "" {
+		k.refuse("keystore %s: no module; write the path of the HSM vendor's PKCS#11 library", name)
+	}
+	switch {
+	case p.Token == "" || len(p.Token) > maxTokenLabel:
+		k.refuse("keystore %s: token must be the label of the token, 1 to %d bytes", name, maxTokenLabel)
+	case slices.ContainsFunc(earlier, func(e Keystore) bool {
+		return e.PKCS11 != nil && e.PKCS11.Module == p.Module && e.PKCS11.Token == p.Token && maps.Equal(e.PKCS11.Environment, p.Environment)
+	}):
+		k.refuse("keystore %s: another keystore is the same token; name it once", name)
+	}
+	if fault := p.PIN.fault(); fault != "" {
+		k.refuse("keystore %s: pin: %s", name, fault)
+	}
+	if p.Sessions < 1 || p.Sessions > maxSessions {
+		k.refuse("keystore %s: sessions is %d; write a number from 1 to %d, or remove it for the default", name, p.Sessions, maxSessions)
+	}
+	for _, v := range slices.Sorted(maps.Keys(p.Environment)) {
+		if !variable.MatchString(v) {
+			k.refuse("keystore %s: environment: %q is not the name of a variable", name, v)
 		}
 	}
 }

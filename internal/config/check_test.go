@@ -81,8 +81,26 @@ var checks = []struct {
 		"keystores: there is none; write at least one, with a name"},
 	{"a keystore without anything", "production.yaml", func(c *Config) { c.Keystores = []Keystore{{Name: "Soft ware"}} },
 		`keystores: the name "Soft ware" is not 1 to 63 of a-z, 0-9, dot, dash and underscore that start with a letter or digit` + "\n" +
-			"keystore Soft ware: no directory; write where its files are\n" +
-			"keystore Soft ware: passphrase: say exactly one of `file` and `env`"},
+			"keystore Soft ware: say exactly one of software and pkcs11"},
+	{"a software keystore without anything", "production.yaml", func(c *Config) { c.Keystores[0].Software = &Software{} },
+		"keystore software: no directory; write where its files are\n" +
+			"keystore software: passphrase: say exactly one of `file` and `env`"},
+	{"an HSM without anything", "production.yaml", func(c *Config) { c.Keystores = []Keystore{{Name: "hsm", PKCS11: &PKCS11{}}} },
+		"keystore hsm: no module; write the path of the HSM vendor's PKCS#11 library\n" +
+			"keystore hsm: token must be the label of the token, 1 to 32 bytes\n" +
+			"keystore hsm: pin: say exactly one of `file` and `env`\n" +
+			"keystore hsm: sessions is 0; write a number from 1 to 256, or remove it for the default"},
+	{"a keystore that is both", "hsm.yaml", func(c *Config) { c.Keystores[0].Software = &Software{} },
+		"keystore hsm: say exactly one of software and pkcs11"},
+	{"a token twice", "hsm.yaml", func(c *Config) {
+		c.Keystores = append(c.Keystores, Keystore{Name: "other", PKCS11: c.Keystores[0].PKCS11})
+	}, "keystore other: another keystore is the same token; name it once"},
+	{"an HSM beyond the limits", "hsm.yaml", func(c *Config) {
+		p := c.Keystores[0].PKCS11
+		p.Sessions, p.Token, p.Environment = 257, strings.Repeat("x", 33), map[string]string{"A=B": "c"}
+	}, "keystore hsm: token must be the label of the token, 1 to 32 bytes\n" +
+		"keystore hsm: sessions is 257; write a number from 1 to 256, or remove it for the default\n" +
+		`keystore hsm: environment: "A=B" is not the name of a variable`},
 	{"a keystore twice", "production.yaml", func(c *Config) { c.Keystores = append(c.Keystores, c.Keystores[0]) },
 		"keystores: two are called software; give each a name of its own\n" +
 			"keystore software: another keystore has the same directory; give each its own"},

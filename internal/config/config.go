@@ -78,8 +78,10 @@ type Database struct {
 type Keystore struct {
 	// Name is what keys call it by. The zero value is refused.
 	Name string `yaml:"name"`
-	// Software is a directory of encrypted files. The zero value is refused.
-	Software Software `yaml:"software"`
+	// Software is a directory of encrypted files. The zero value means that it is none, and is refused if PKCS11 is nil as well.
+	Software *Software `yaml:"software,omitempty"`
+	// PKCS11 is a token of an HSM. The zero value means that it is none, and is refused if Software is nil as well.
+	PKCS11 *PKCS11 `yaml:"pkcs11,omitempty"`
 }
 
 // Software is a keystore of encrypted files.
@@ -88,6 +90,24 @@ type Software struct {
 	Directory string `yaml:"directory"`
 	// Passphrase opens them. The zero value is refused.
 	Passphrase Secret `yaml:"passphrase"`
+}
+
+// PKCS11 is a keystore in an HSM, or in any other token with a PKCS#11 library. One worker process serves it.
+type PKCS11 struct {
+	// Module is the path of the library. The zero value is refused.
+	Module string `yaml:"module"`
+	// Token is the label of the token. The zero value is refused.
+	Token string `yaml:"token"`
+	// PIN is that of the token's user. The zero value is refused.
+	PIN Secret `yaml:"pin"`
+	// Environment is that of the worker, whole. The zero value means an empty one.
+	Environment map[string]string `yaml:"environment,omitempty"`
+	// Parameters are given to the library when it is initialised (pReserved). The zero value means none.
+	Parameters string `yaml:"parameters,omitempty"`
+	// Sessions is how many signatures the token makes at the same time. The zero value is refused; Read fills in the default.
+	Sessions int `yaml:"sessions,omitempty"`
+	// Worker is the path of the program keyserver-hsm. The zero value means the one beside the server's program.
+	Worker string `yaml:"worker,omitempty"`
 }
 
 // Limits keep one caller from taking everything. None can be switched off: the zero value of each is
@@ -110,6 +130,9 @@ type Log struct {
 	// Format is text or json. The zero value is refused.
 	Format string `yaml:"format,omitempty" oneof:"text,json"`
 }
+
+// defaultSessions are good for most HSMs.
+const defaultSessions = 8
 
 func defaults() Config {
 	return Config{
@@ -142,6 +165,11 @@ func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []
 	if problems := decode(data, &c); len(problems) > 0 {
 		return Config{}, problems
 	}
+	for _, k := range c.Keystores {
+		if k.PKCS11 != nil && k.PKCS11.Sessions == 0 {
+			k.PKCS11.Sessions = defaultSessions
+		}
+	}
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -155,8 +183,13 @@ func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []
 
 func (c *Config) paths() []*string {
 	paths := []*string{&c.TLS.CertificateFile, &c.TLS.KeyFile, &c.Database.SQLite}
-	for i := range c.Keystores {
-		paths = append(paths, &c.Keystores[i].Software.Directory)
+	for _, k := range c.Keystores {
+		if k.Software != nil {
+			paths = append(paths, &k.Software.Directory)
+		}
+		if k.PKCS11 != nil {
+			paths = append(paths, &k.PKCS11.Module, &k.PKCS11.Worker)
+		}
 	}
 	for _, s := range c.secrets() {
 		paths = append(paths, &s.File)
@@ -166,8 +199,13 @@ func (c *Config) paths() []*string {
 
 func (c *Config) secrets() []*Secret {
 	secrets := []*Secret{&c.LogKey}
-	for i := range c.Keystores {
-		secrets = append(secrets, &c.Keystores[i].Software.Passphrase)
+	for _, k := range c.Keystores {
+		if k.Software != nil {
+			secrets = append(secrets, &k.Software.Passphrase)
+		}
+		if k.PKCS11 != nil {
+			secrets = append(secrets, &k.PKCS11.PIN)
+		}
 	}
 	return secrets
 }

@@ -54,7 +54,7 @@ func read(t *testing.T, text string) Config {
 }
 
 func TestTheExamplesAreAccepted(t *testing.T) {
-	for _, file := range []string{"development.yaml", "production.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "hsm.yaml"} {
 		c, err := Read(filepath.Join("testdata", file), environment(nil))
 		if err != nil {
 			t.Fatal(err)

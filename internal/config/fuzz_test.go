@@ -9,7 +9,7 @@ import (
 
 // What is accepted, shown and read again is the same configuration.
 func FuzzConfig(f *testing.F) {
-	for _, file := range []string{"development.yaml", "production.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "hsm.yaml"} {
 		f.Add(example(f, file))
 	}
 	for _, c := range refusedConfigurations {
@@ -52,7 +52,7 @@ func FuzzBootstrap(f *testing.F) {
 			}
 			return
 		}
-		if _, err := law.NewFacts(c); err != nil {
+		if _, err := law.NewFacts(c.Configuration); err != nil {
 			t.Fatal(err)
 		}
 		if written := strings.Count(text, "requirement"); written < len(c.Keys) && !strings.Contains(text, `\`) { // escapes can spell it too

@@ -117,7 +117,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	for _, v := range []any{c, &c, c.LogKey, &c.LogKey, c.Keystores} {
+	for _, v := range []any{c, &c, c.LogKey, &c.LogKey, c.Keystores, *c.Keystores[0].Software} {
 		fmt.Fprintf(&out, "%v %+v %#v %s %q %x\n", v, v, v, v, v, v)
 		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)

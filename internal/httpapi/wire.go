@@ -31,6 +31,7 @@ func keyOut(k law.Key) api.Key {
 		Requirement: k.Requirement.People(), MaxValidMS: k.MaxValidity.Milliseconds(), MaxUsageCount: k.MaxUses,
 		Approvals: string(k.Approvals), ArtifactsNeeded: k.ArtifactsNeeded, State: string(k.State), Keystore: k.Keystore,
 		Version: k.Version, Fingerprint: k.Fingerprint, HasCertificate: len(k.Certificate) > 0,
+		Attributes: (*api.KeyAttributes)(k.Attributes),
 	}
 }
 

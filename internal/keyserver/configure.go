@@ -13,14 +13,26 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-// Initialise makes the key pairs of the first configuration and stores it. It does so once: a database
-// that has a configuration is refused. It can be done again if it was cut off before.
-func Initialise(ctx context.Context, db *store.DB, keystores *keystore.Set, first law.Configuration) error {
+// Adoption is a key of the first configuration whose key pair is not made: its keystore has it already.
+type Adoption struct {
+	Key         law.KeyID
+	Name        string // of the key pair, as its keystore understands it
+	Extractable bool   // whether it may be one that could leave its keystore
+}
+
+// Initialise makes the key pairs of the first configuration, or adopts them, and stores it. It does so once: a
+// database that has a configuration is refused. It can be done again if it was cut off before.
+func Initialise(ctx context.Context, db *store.DB, keystores *keystore.Set, first law.Configuration, adoptions ...Adoption) error {
 	if _, err := law.NewFacts(first); err != nil {
 		return err
 	}
 	for i := range first.Keys {
-		if err := makeKeyPair(ctx, keystores, &first.Keys[i]); err != nil {
+		key := &first.Keys[i]
+		provide := makeKeyPair
+		if j := slices.IndexFunc(adoptions, func(a Adoption) bool { return a.Key == key.ID }); j >= 0 {
+			provide = adoptions[j].adopt
+		}
+		if err := provide(ctx, keystores, key); err != nil {
 			return err
 		}
 	}
@@ -45,8 +57,37 @@ func makeKeyPair(ctx context.Context, keystores *keystore.Set, key *law.Key) err
 	if err != nil {
 		return err
 	}
-	key.Handle, key.PublicKey, key.Fingerprint = pair.Handle, pair.PublicKey, keystore.Fingerprint(pair.PublicKey)
+	has(key, pair)
 	return nil
+}
+
+// adopt gives the key the key pair that its keystore has. One that could be elsewhere as well is adopted only
+// if that was said.
+func (a Adoption) adopt(ctx context.Context, keystores *keystore.Set, key *law.Key) error {
+	pair, err := keystores.Adopt(ctx, key.Keystore, a.Name)
+	if err != nil {
+		return fmt.Errorf("key %s: %w", key.ID, err)
+	}
+	is, err := keystore.AlgorithmOf(pair.PublicKey)
+	if err != nil {
+		return fmt.Errorf("key %s: %w", key.ID, err)
+	}
+	leaves := pair.Attributes == nil || pair.Attributes.Extractable || !pair.Attributes.Sensitive
+	switch {
+	case is != key.Algorithm:
+		return fmt.Errorf("key %s: the key pair %s is of %s, not %s; say algorithm: %s", key.ID, a.Name, is, key.Algorithm, is)
+	case leaves && !a.Extractable:
+		return fmt.Errorf("key %s: the private key of %s could leave keystore %s, or does not say that it could not; make a new one, or say extractable: allowed",
+			key.ID, a.Name, key.Keystore)
+	}
+	key.Version = 1
+	has(key, pair)
+	return nil
+}
+
+func has(key *law.Key, pair keystore.KeyPair) {
+	key.Handle, key.PublicKey, key.Fingerprint = pair.Handle, pair.PublicKey, keystore.Fingerprint(pair.PublicKey)
+	key.Attributes = pair.Attributes
 }
 
 // configure stores the objects of a configuration that are new or changed, each in the place of the one with

@@ -109,7 +109,7 @@ type Check struct {
 	Err  error // nil: it is well
 }
 
-// Ready says how the parts are that the server depends on.
+// Ready says how the parts are that the server depends on, every keystore a part of its own.
 func (k *Keyserver) Ready(ctx context.Context) []Check {
 	held, err := store.View(ctx, k.db, func(r *store.Reader) (error, error) {
 		if r.Facts().ClockHeld {
@@ -118,7 +118,7 @@ func (k *Keyserver) Ready(ctx context.Context) []Check {
 		}
 		return nil, nil
 	})
-	return []Check{{"database", err}, {"clock", held}, {"keystores", k.keystoresReady(ctx)}}
+	return append([]Check{{"database", err}, {"clock", held}}, k.keystoresReady(ctx)...)
 }
 
 // Facts returns the world as it is now, for checking access tokens.

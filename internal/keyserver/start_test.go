@@ -68,11 +68,11 @@ func TestAKeystoreThatIsNotToBeHadIsShownByReadinessAndDoesNotStopTheStart(t *te
 	if !strings.Contains(log.String(), "the cable is out") {
 		t.Errorf("the log does not say why:\n%s", &log)
 	}
-	if err := readiness(k)["keystores"]; err == nil || !strings.Contains(err.Error(), "key fw-prod: keystore software: the cable is out") {
+	if err := readiness(k)["keystore software"]; err == nil || !strings.Contains(err.Error(), "key fw-prod: keystore software: the cable is out") {
 		t.Errorf("readiness says: %v", err)
 	}
 	k.Keystore.Keystore = real
-	if err := readiness(k)["keystores"]; err != nil {
+	if err := readiness(k)["keystore software"]; err != nil {
 		t.Errorf("the keystore is there again, and readiness says: %v", err)
 	}
 }

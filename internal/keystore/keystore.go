@@ -24,6 +24,11 @@ type Keystore interface {
 	// key pair of this id and version, the error is ErrExists.
 	Generate(ctx context.Context, id law.KeyID, version int, a law.Algorithm) (KeyPair, error)
 
+	// Adopt returns the key pair that the keystore has already and that the name means; what a name is, the
+	// keystore says. Nothing changes in the keystore. The error is ErrNoKeyPair if there is none,
+	// ErrNoAdoption if this keystore has only the key pairs that it made itself.
+	Adopt(ctx context.Context, name string) (KeyPair, error)
+
 	// PublicKey returns the public key of the key pair at the handle (SubjectPublicKeyInfo, DER). The
 	// error is ErrNoKeyPair if there is none.
 	PublicKey(ctx context.Context, handle string) ([]byte, error)
@@ -41,19 +46,21 @@ type Keystore interface {
 	Close() error
 }
 
-// KeyPair is a key pair that a keystore has made. The private key stays there.
+// KeyPair is a key pair that a keystore has made or adopted. The private key stays there.
 type KeyPair struct {
-	Handle    string // where the key pair is in its keystore; opaque to everybody else
-	PublicKey []byte // SubjectPublicKeyInfo, DER (RFC 5280)
+	Handle     string             // where the key pair is in its keystore; opaque to everybody else
+	PublicKey  []byte             // SubjectPublicKeyInfo, DER (RFC 5280)
+	Attributes *law.KeyAttributes // what the keystore says of the private key; nil if it says nothing
 }
 
 // What a keystore refuses.
 var (
-	ErrNoPermit  = errors.New("no permit: a keystore signs only what the law has allowed")
-	ErrUnfit     = errors.New("the permit does not fit")
-	ErrNoKeyPair = errors.New("no such key pair in this keystore")
-	ErrExists    = errors.New("this keystore has a key pair of that id and version already")
-	ErrClosed    = errors.New("the keystore is closed")
+	ErrNoPermit   = errors.New("no permit: a keystore signs only what the law has allowed")
+	ErrUnfit      = errors.New("the permit does not fit")
+	ErrNoKeyPair  = errors.New("no such key pair in this keystore")
+	ErrExists     = errors.New("this keystore has a key pair of that id and version already")
+	ErrNoAdoption = errors.New("this keystore has only the key pairs that it made itself; generate one")
+	ErrClosed     = errors.New("the keystore is closed")
 )
 
 // Unverified is a signature that a keystore has made and nobody has verified yet.
@@ -98,7 +105,7 @@ func CheckPermit(p law.Permit) error {
 	if a != k.Algorithm {
 		return fmt.Errorf("%w: key %s says %s, but its public key is %s", ErrUnfit, k.ID, k.Algorithm, a)
 	}
-	if err := checkInput(a, p.Input()); err != nil {
+	if err := CheckInput(a, p.Input()); err != nil {
 		return fmt.Errorf("%w: key %s: %w", ErrUnfit, k.ID, err)
 	}
 	return nil

@@ -113,6 +113,27 @@ func (s *Set) Generate(ctx context.Context, keystore string, id law.KeyID, versi
 	return pair, nil
 }
 
+// Adopt returns the key pair that the named keystore has already and that the name means.
+func (s *Set) Adopt(ctx context.Context, keystore, name string) (KeyPair, error) {
+	m, err := s.member(keystore)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.Limits.Timeout)
+	defer cancel()
+	pair, err := call(ctx, m.asking, func() (KeyPair, error) { return m.Keystore.Adopt(ctx, name) })
+	if err == nil && pair.Handle == "" {
+		err = errors.New("the keystore does not say where it is")
+	}
+	if err == nil {
+		_, err = AlgorithmOf(pair.PublicKey)
+	}
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("adopting %s in keystore %s: %w", name, m.Name, err)
+	}
+	return pair, nil
+}
+
 // PublicKey returns the public key at a handle of the named keystore.
 func (s *Set) PublicKey(ctx context.Context, keystore, handle string) ([]byte, error) {
 	m, err := s.member(keystore)
@@ -128,8 +149,8 @@ func (s *Set) PublicKey(ctx context.Context, keystore, handle string) ([]byte, e
 	return key, nil
 }
 
-// Ready says whether every keystore could sign now: nil, or an *Unavailable for each that could not.
-func (s *Set) Ready(ctx context.Context) error {
+// Ready says which keystores could not sign now, by name, and why: an *Unavailable each. It is empty if all could.
+func (s *Set) Ready(ctx context.Context) map[string]error {
 	return s.each(func(m *member) error {
 		ctx, cancel := context.WithTimeout(ctx, m.Limits.Timeout)
 		defer cancel()
@@ -140,28 +161,36 @@ func (s *Set) Ready(ctx context.Context) error {
 
 // Close closes every keystore. One that hangs is left behind.
 func (s *Set) Close() error {
-	return s.each(func(m *member) error {
+	faults := s.each(func(m *member) error {
 		ctx, cancel := context.WithTimeout(context.Background(), m.Limits.Timeout)
 		defer cancel()
 		_, err := call(ctx, newGate(m.Limits), func() (struct{}, error) { return struct{}{}, m.Keystore.Close() })
 		return err
 	})
+	var err error
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		err = errors.Join(err, faults[name])
+	}
+	return err
 }
 
-// each does the same to all members at the same time, so that one that hangs takes no time from another.
-func (s *Set) each(do func(*member) error) error {
+// each does the same to all members at the same time, so that one that hangs takes no time from another. It
+// returns what went wrong with which.
+func (s *Set) each(do func(*member) error) map[string]error {
 	names := s.Names()
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
-		all.Go(func() {
-			if err := do(s.members[name]); err != nil {
-				errs[i] = &Unavailable{name, err}
-			}
-		})
+		all.Go(func() { errs[i] = do(s.members[name]) })
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	faults := map[string]error{}
+	for i, err := range errs {
+		if err != nil {
+			faults[names[i]] = &Unavailable{names[i], err}
+		}
+	}
+	return faults
 }
 
 func (s *Set) member(name string) (*member, error) {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,7 +134,7 @@ func TestAKeystoreThatFailsIsUnavailable(t *testing.T) {
 	counting.Fail(broken)
 	_, err := s.Sign(t.Context(), p)
 	unavailable(t, err, broken)
-	unavailable(t, s.Ready(t.Context()), broken)
+	unavailable(t, s.Ready(t.Context())["main"], broken)
 
 	counting.FailAfter(broken)
 	signature, err := s.Sign(t.Context(), p)
@@ -142,7 +144,7 @@ func TestAKeystoreThatFailsIsUnavailable(t *testing.T) {
 	}
 
 	counting.Hook(keystoretest.Hooks{})
-	if err := s.Ready(t.Context()); err != nil {
+	if err := s.Ready(t.Context())["main"]; err != nil {
 		t.Errorf("not ready after the fault: %v", err)
 	}
 	if _, err := s.Sign(t.Context(), p); err != nil {
@@ -222,7 +224,7 @@ func TestAKeystoreThatHangsIsLeftBehind(t *testing.T) {
 		if got := counting.Signs("fw-prod"); got != 2 {
 			t.Errorf("the keystore was asked %d times, not 2", got)
 		}
-		if err := s.Ready(t.Context()); err != nil { // what it says of itself is asked for all the same
+		if err := s.Ready(t.Context())["main"]; err != nil { // what it says of itself is asked for all the same
 			t.Errorf("asking whether it is ready: %v", err)
 		}
 
@@ -337,7 +339,7 @@ func TestAKeystoreThatHangsDelaysNoOther(t *testing.T) {
 		for _, all := range []struct {
 			what string
 			do   func() error
-		}{{"ready", func() error { return s.Ready(t.Context()) }}, {"close", s.Close}} {
+		}{{"ready", func() error { return errors.Join(slices.Collect(maps.Values(s.Ready(t.Context())))...) }}, {"close", s.Close}} {
 			if err := ask(all.what, all.do); err == nil || (!strings.Contains(err.Error(), "second") || strings.Contains(err.Error(), "software")) {
 				t.Errorf("%s: %v", all.what, err)
 			}
@@ -397,7 +399,7 @@ func TestASetWithoutSenseIsRefused(t *testing.T) {
 		}
 	}
 	empty, err := keystore.NewSet()
-	if err != nil || empty.Ready(t.Context()) != nil || empty.Close() != nil {
+	if err != nil || len(empty.Ready(t.Context())) > 0 || empty.Close() != nil {
 		t.Errorf("the empty set: %v", err)
 	}
 	if _, err := empty.Sign(t.Context(), p256Permit(t, k)); !errors.As(err, new(*keystore.Unavailable)) {

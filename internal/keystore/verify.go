@@ -26,7 +26,7 @@ func Verify(publicKey []byte, in law.Input, signature []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkInput(a, in); err != nil {
+	if err := CheckInput(a, in); err != nil {
 		return err
 	}
 	if !verifies(key, a, in, signature) {
@@ -53,8 +53,8 @@ func verifies(key crypto.PublicKey, a law.Algorithm, in law.Input, signature []b
 	return false
 }
 
-// checkInput says whether a key of this algorithm signs such an input.
-func checkInput(a law.Algorithm, in law.Input) error {
+// CheckInput says whether a key of this algorithm signs such an input: nil, or why not.
+func CheckInput(a law.Algorithm, in law.Input) error {
 	switch {
 	case !slices.Contains(a.Schemes(), in.Scheme):
 		return fmt.Errorf("a key of %s makes no %s signatures", a, in.Scheme)

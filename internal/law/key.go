@@ -155,13 +155,24 @@ type Key struct {
 	Approvals        ApprovalMode
 	ArtifactsNeeded  bool // operations must name their artifacts
 	State            KeyState
-	Keystore         string // name of the keystore that holds the private key
-	Version          int    // of the key pair, from 1
-	Handle           string // where the key pair is in its keystore
-	PublicKey        []byte // SubjectPublicKeyInfo, DER (RFC 5280)
-	Fingerprint      string // lower-case hex SHA-256 of PublicKey
-	Certificate      []byte // DER, empty when there is none
+	Keystore         string         // name of the keystore that holds the private key
+	Version          int            // of the key pair, from 1
+	Handle           string         // where the key pair is in its keystore
+	PublicKey        []byte         // SubjectPublicKeyInfo, DER (RFC 5280)
+	Fingerprint      string         // lower-case hex SHA-256 of PublicKey
+	Attributes       *KeyAttributes // of the private key, as its keystore gave them with the key pair; nil if it says nothing of it
+	Certificate      []byte         // DER, empty when there is none
 	CertificateValid time.Duration
+}
+
+// KeyAttributes say where a private key can have been, by the token that has it (PKCS#11, section 4.9).
+// They are recorded and shown, and no rule depends on them.
+type KeyAttributes struct {
+	Local            bool `json:"local"`            // made in the token (CKA_LOCAL)
+	Sensitive        bool `json:"sensitive"`        // its value cannot be read in plain text
+	AlwaysSensitive  bool `json:"alwayssensitive"`  // and never could be
+	Extractable      bool `json:"extractable"`      // it can be taken out of the token, encrypted or not
+	NeverExtractable bool `json:"neverextractable"` // and never could be
 }
 
 // Check returns what is wrong with the configuration of the key, nil if nothing is.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -12,15 +13,38 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
+// Can says what a keystore can do: the schemes of each algorithm.
+type Can map[law.Algorithm][]law.Scheme
+
+// All is everything that the law knows.
+func All() Can {
+	can := Can{}
+	for _, a := range law.Algorithms() {
+		can[a] = a.Schemes()
+	}
+	return can
+}
+
+// only are those of the algorithms that the keystore can do; P-256 is always one.
+func (c Can) only(wanted ...law.Algorithm) []law.Algorithm {
+	return slices.DeleteFunc(wanted, func(a law.Algorithm) bool { return len(c[a]) == 0 })
+}
+
 // Run is the contract of keystores: every keystore passes it. It calls open for each case; the answer may
 // be a new keystore or another session with the same one, since each case has key ids of its own.
-func Run(t *testing.T, open func(t *testing.T) keystore.Keystore) {
+//
+// What the keystore can do must be said, and at least that is ECDSA on P-256; what it cannot do, it must refuse.
+func Run(t *testing.T, can Can, open func(t *testing.T) keystore.Keystore) {
+	if !slices.Contains(can[law.P256], law.ECDSA) {
+		t.Fatalf("a keystore that cannot sign with %s is none that this contract can be tried on", law.P256)
+	}
 	for _, c := range []struct {
 		name string
-		run  func(*testing.T, keystore.Keystore)
+		run  func(*testing.T, keystore.Keystore, Can)
 	}{
 		{"TheZeroPermitIsRefused", zeroPermit},
 		{"EveryAlgorithmSchemeAndHashSigns", everyCombination},
+		{"WhatItCannotDoIsRefused", cannot},
 		{"TwoKeysAreNeverMixed", neverMixed},
 		{"VersionsOfAKeyAreDifferentKeyPairs", versions},
 		{"AKeyPairIsNeverReplaced", neverReplaced},
@@ -40,7 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) keystore.Keystore) {
 			if err := k.Ready(t.Context()); err != nil {
 				t.Fatalf("a keystore that was just opened is not ready: %v", err)
 			}
-			c.run(t, k)
+			c.run(t, k, can)
 		})
 	}
 }
@@ -79,15 +103,15 @@ func refused(t *testing.T, what string, got, want error) {
 	}
 }
 
-func zeroPermit(t *testing.T, k keystore.Keystore) {
+func zeroPermit(t *testing.T, k keystore.Keystore, _ Can) {
 	_, err := k.Sign(t.Context(), law.Permit{})
 	refused(t, "the zero permit", err, keystore.ErrNoPermit)
 }
 
-func everyCombination(t *testing.T, k keystore.Keystore) {
-	for _, a := range law.Algorithms() {
+func everyCombination(t *testing.T, k keystore.Keystore, can Can) {
+	for _, a := range can.only(law.Algorithms()...) {
 		key := generate(t, k, law.KeyID("every-"+lower(a)), a)
-		for _, s := range a.Schemes() {
+		for _, s := range can[a] {
 			for _, h := range HashesOf(a) {
 				t.Run(fmt.Sprintf("%s/%s/%s", a, s, h), func(t *testing.T) {
 					signature := sign(t, k, key, Input(h, s, message))
@@ -100,8 +124,20 @@ func everyCombination(t *testing.T, k keystore.Keystore) {
 	}
 }
 
-func neverMixed(t *testing.T, k keystore.Keystore) {
-	for _, a := range []law.Algorithm{law.P256, law.RSA2048, law.Ed25519} {
+// cannot tries what the keystore is said not to do, so that the list is not shorter than it is.
+func cannot(t *testing.T, k keystore.Keystore, can Can) {
+	for _, a := range law.Algorithms() {
+		if len(can[a]) > 0 {
+			continue
+		}
+		if pair, err := k.Generate(t.Context(), law.KeyID("cannot-"+lower(a)), 1, a); err == nil {
+			t.Errorf("%s is not on the list of what this keystore can do, and it generated %s", a, pair.Handle)
+		}
+	}
+}
+
+func neverMixed(t *testing.T, k keystore.Keystore, can Can) {
+	for _, a := range can.only(law.P256, law.RSA2048, law.Ed25519) {
 		one, two := generate(t, k, law.KeyID("mixed-one-"+lower(a)), a), generate(t, k, law.KeyID("mixed-two-"+lower(a)), a)
 		in := Input(HashesOf(a)[0], a.Schemes()[0], message)
 		if err := keystore.Verify(two.PublicKey, in, sign(t, k, one, in)); err == nil {
@@ -117,7 +153,7 @@ func neverMixed(t *testing.T, k keystore.Keystore) {
 	}
 }
 
-func versions(t *testing.T, k keystore.Keystore) {
+func versions(t *testing.T, k keystore.Keystore, _ Can) {
 	one := generate(t, k, "versions", law.P256)
 	pair, err := k.Generate(t.Context(), "versions", 2, law.P256)
 	if err != nil {
@@ -131,9 +167,9 @@ func versions(t *testing.T, k keystore.Keystore) {
 	sign(t, k, Key("tested", "versions", law.P256, pair), in)
 }
 
-func neverReplaced(t *testing.T, k keystore.Keystore) {
+func neverReplaced(t *testing.T, k keystore.Keystore, can Can) {
 	key := generate(t, k, "replaced", law.P256)
-	for _, a := range []law.Algorithm{law.P256, law.Ed25519} {
+	for _, a := range can.only(law.P256, law.Ed25519) {
 		_, err := k.Generate(t.Context(), "replaced", 1, a)
 		refused(t, "generating the same key and version again", err, keystore.ErrExists)
 	}
@@ -144,7 +180,7 @@ func neverReplaced(t *testing.T, k keystore.Keystore) {
 	sign(t, k, key, Input(law.SHA256, law.ECDSA, message))
 }
 
-func unknownHandle(t *testing.T, k keystore.Keystore) {
+func unknownHandle(t *testing.T, k keystore.Keystore, _ Can) {
 	key := generate(t, k, "unknown", law.P256)
 	for _, handle := range []string{"", "nobody.1", key.Handle + "0", "../" + key.Handle, key.Handle + "\x00", "%", string(make([]byte, 10_000))} {
 		_, err := k.PublicKey(t.Context(), handle)
@@ -156,7 +192,7 @@ func unknownHandle(t *testing.T, k keystore.Keystore) {
 	}
 }
 
-func unfitPermit(t *testing.T, k keystore.Keystore) {
+func unfitPermit(t *testing.T, k keystore.Keystore, _ Can) {
 	key, other := generate(t, k, "unfit", law.P256), generate(t, k, "unfit-other", law.P256)
 	in := Input(law.SHA256, law.ECDSA, message)
 	for what, change := range map[string]func(*law.Key){
@@ -177,7 +213,7 @@ func unfitPermit(t *testing.T, k keystore.Keystore) {
 	}
 }
 
-func impossibleKeys(t *testing.T, k keystore.Keystore) {
+func impossibleKeys(t *testing.T, k keystore.Keystore, _ Can) {
 	for _, c := range []struct {
 		id      law.KeyID
 		version int
@@ -200,7 +236,7 @@ func impossibleKeys(t *testing.T, k keystore.Keystore) {
 	}
 }
 
-func answersAreCopies(t *testing.T, k keystore.Keystore) {
+func answersAreCopies(t *testing.T, k keystore.Keystore, _ Can) {
 	pair, err := k.Generate(t.Context(), "copies", 1, law.P256)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +252,7 @@ func answersAreCopies(t *testing.T, k keystore.Keystore) {
 	}
 }
 
-func cancelled(t *testing.T, k keystore.Keystore) {
+func cancelled(t *testing.T, k keystore.Keystore, _ Can) {
 	key := generate(t, k, "cancelled", law.P256)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -229,9 +265,9 @@ func cancelled(t *testing.T, k keystore.Keystore) {
 	generate(t, k, "cancelled-too", law.P256) // is not there yet
 }
 
-func concurrent(t *testing.T, k keystore.Keystore) {
+func concurrent(t *testing.T, k keystore.Keystore, can Can) {
 	var keys []law.Key
-	for _, a := range []law.Algorithm{law.P256, law.RSA2048, law.Ed25519, law.P384} {
+	for _, a := range can.only(law.P256, law.RSA2048, law.Ed25519, law.P384) {
 		keys = append(keys, generate(t, k, law.KeyID("concurrent-"+lower(a)), a))
 	}
 	var all sync.WaitGroup
@@ -253,7 +289,7 @@ func concurrent(t *testing.T, k keystore.Keystore) {
 	all.Wait()
 }
 
-func closed(t *testing.T, k keystore.Keystore) {
+func closed(t *testing.T, k keystore.Keystore, _ Can) {
 	key := generate(t, k, "closed", law.P256)
 	if err := k.Close(); err != nil {
 		t.Fatalf("closing: %v", err)

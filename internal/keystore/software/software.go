@@ -124,6 +124,14 @@ func (k *Keystore) Generate(ctx context.Context, id law.KeyID, version int, a la
 	return keystore.KeyPair{Handle: n.handle(), PublicKey: bytes.Clone(p.publicKey)}, nil
 }
 
+// Adopt refuses: a private key that comes from elsewhere has been elsewhere.
+func (k *Keystore) Adopt(ctx context.Context, _ string) (keystore.KeyPair, error) {
+	if err := k.open(ctx); err != nil {
+		return keystore.KeyPair{}, err
+	}
+	return keystore.KeyPair{}, keystore.ErrNoAdoption
+}
+
 // PublicKey returns the public key of a key pair.
 func (k *Keystore) PublicKey(ctx context.Context, handle string) ([]byte, error) {
 	if err := k.open(ctx); err != nil {

@@ -74,7 +74,7 @@ func says(t *testing.T, what string, err error, sentence string) {
 }
 
 func TestSoftwareKeystoreKeepsTheContract(t *testing.T) {
-	keystoretest.Run(t, func(t *testing.T) keystore.Keystore {
+	keystoretest.Run(t, keystoretest.All(), func(t *testing.T) keystore.Keystore {
 		k, _ := create(t)
 		return k
 	})

@@ -1,4 +1,4 @@
-package software_test
+package coredump_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.org/keyserver/internal/keystore/software"
+	"example.org/keyserver/internal/coredump"
 )
 
 const asChild = "KEYSERVER_TEST_DISABLE_CORE_DUMPS"
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asChild) == "" {
 		os.Exit(m.Run())
 	}
-	err := software.DisableCoreDumps()
+	err := coredump.Disable()
 	var limit unix.Rlimit
 	limitErr := unix.Getrlimit(unix.RLIMIT_CORE, &limit)
 	dumpable, dumpableErr := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
