@@ -112,7 +112,7 @@ func (s Statement) Canonical() []byte {
 func (s Statement) canonical() ([]byte, error) {
 	c := canonicalStatement{
 		Version: StatementVersion, Server: s.Server, Operation: s.ID, Nonce: s.Nonce,
-		Orderer: canonicalPrincipal{s.Orderer.Issuer, s.Orderer.Sub, s.Orderer.Subject}, Clients: s.Clients,
+		Orderer: canonicalPrincipal{Issuer: s.Orderer.Issuer, Sub: s.Orderer.Sub, Subject: s.Orderer.Subject}, Clients: s.Clients,
 		Description: s.Description, Context: s.Context, Created: s.Created.UnixMilli(), Expires: s.Expires.UnixMilli(), Claims: s.Claims,
 	}
 	for _, k := range s.Keys {
