@@ -24,6 +24,7 @@ type route struct {
 	method, path string
 	access       access
 	serve        func(*server, *call) (answer, error)
+	rechecks     bool   // the verb makes sure in its own transaction by which facts the caller was authenticated
 	crowd        *crowd // nil: as many at the same time as the rate lets through
 
 	operation  *openapi3.Operation
@@ -52,7 +53,7 @@ func (s *server) routes() []route {
 		{method: "POST", path: api.PathRejection, access: brake, serve: rejectOperation},
 		{method: "POST", path: api.PathRevocation, access: brake, serve: revokeOperation},
 		{method: "GET", path: api.PathSignOrders, serve: listSignOrders, crowd: s.lists},
-		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder},
+		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder, rechecks: true},
 		{method: "GET", path: api.PathSignOrder, serve: getSignOrder},
 		{method: "GET", path: api.PathEvents, serve: listEvents, crowd: s.lists},
 		{method: "GET", path: api.PathCheckpoint, serve: getCheckpoint},

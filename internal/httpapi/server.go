@@ -162,8 +162,20 @@ func (s *server) answer(c *call) (a answer, err error) {
 		return answer{}, errCrowded
 	}
 	defer c.route.crowd.leave()
-	return c.route.serve(s, c)
+	for range tries {
+		a, err = c.route.serve(s, c)
+		if err != keyserver.ErrStale {
+			return a, err
+		}
+		if err := s.authenticateNow(c); err != nil {
+			return answer{}, err
+		}
+	}
+	return answer{}, &keyserver.Unavailable{Kind: "busy", Sentence: "the configuration is being changed; ask again", RetryAfter: time.Second, Err: err}
 }
+
+// tries is how often a caller is authenticated again because the configuration changed in between.
+const tries = 3
 
 var errPanic = errors.New("a fault of the server; the log says more under the request id")
 
