@@ -29,6 +29,7 @@ type route struct {
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation
+	query      []string            // names of those in the query
 	body       *openapi3.Schema    // nil: no body is allowed
 	allow      string              // the methods that the path has, where this is none of them
 }
@@ -74,6 +75,7 @@ func (r *route) String() string {
 func (r *route) bind(item *openapi3.PathItem, op *openapi3.Operation) {
 	r.operation = op
 	r.parameters = slices.Concat(item.Parameters, op.Parameters)
+	r.query = r.known(openapi3.ParameterInQuery)
 	if op.RequestBody != nil {
 		r.body = op.RequestBody.Value.Content[api.MediaJSON].Schema.Value
 	}
