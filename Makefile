@@ -34,7 +34,7 @@ lint:
 	./scripts/vulncheck
 
 bench: build
-	go run ./e2e/bench
+	go run ./e2e/bench $(BENCH)
 
 # Seeds the well-known shortcuts into the law, one by one: its tests must catch each.
 mutants:

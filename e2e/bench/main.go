@@ -1,10 +1,11 @@
-// Command bench measures sign orders through the API, durable and audited, beside what limits them: the
-// raw rate of the keystore, and of fdatasync on the same disk. It prints them side by side, as ratios.
+// Command bench measures sign orders through the API, durable, audited and with the token checked, beside what
+// limits them on the same machine in the same run: the raw rate of the keystore, fdatasync on the same disk, and
+// a server of the same HTTP stack whose handler does nothing. It prints them side by side, as ratios.
 //
-//	go run ./e2e/bench [-seconds 4]
+//	go run ./e2e/bench [-seconds 4] [-history 1000000]
 //
-// The server is a process of its own on loopback, as in production but for TLS and the HSM; the clients are
-// goroutines here, so they share the machine's cores with it.
+// The servers are processes of their own on loopback, as in production but for TLS and the HSM. The clients are
+// goroutines here, made cheap (see load), and share the machine's cores with them.
 package main
 
 import (
@@ -16,65 +17,61 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
-	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"example.org/keyserver/api"
-	"example.org/keyserver/client"
 	"example.org/keyserver/e2e/stand"
-	"example.org/keyserver/internal/keystore/keystoretest"
-	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
 )
 
+// options are what the command line says.
+type options struct {
+	database, keystore string
+	servers            int
+	each               time.Duration
+	history            int
+}
+
 func main() {
-	seconds := flag.Float64("seconds", 4, "how long each line of the table is measured")
+	var o options
+	flag.StringVar(&o.database, "db", "sqlite", "database of the servers: sqlite")
+	flag.StringVar(&o.keystore, "keystore", "software", "keystore of the servers: software")
+	flag.IntVar(&o.servers, "servers", 1, "number of servers on one database")
+	flag.DurationVar(&o.each, "each", 4*time.Second, "how long each line of the tables is measured")
+	flag.IntVar(&o.history, "history", 0, "measure also with so many sign orders stored, such as 1000000; 0: do not")
+	nothing := flag.String("serve-nothing", "", "for the program itself: be the server that does nothing, plain or tls")
+	size := flag.Int("size", 0, "for the program itself: bytes of an answer")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, time.Duration(*seconds*float64(time.Second))); err != nil {
+	run := func() error { return o.run(ctx) }
+	if *nothing != "" {
+		run = func() error { return serveNothing(*nothing, *size) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// subject is a key that is measured.
-type subject struct {
-	key       string
-	algorithm law.Algorithm
-	scheme    law.Scheme
-}
-
-var subjects = []subject{{"fw-dev", law.P256, law.ECDSA}, {"fw-rsa", law.RSA3072, law.PSS}}
-
-func run(ctx context.Context, each time.Duration) (err error) {
+func (o options) run(ctx context.Context) (err error) {
+	if o.database != "sqlite" || o.keystore != "software" || o.servers != 1 {
+		return fmt.Errorf("-db %s -keystore %s -servers %d cannot be measured yet", o.database, o.keystore, o.servers)
+	}
+	bin, err := filepath.Abs("bin")
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "keyserver-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	syncs, err := fdatasyncs(dir, each)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d cores, %s\n\n", runtime.NumCPU(), runtime.Version())
-	fmt.Printf("fdatasync of 4 KiB, one after the other: %.0f/s\n", syncs)
-	raw := map[law.Algorithm]float64{}
-	for _, s := range subjects {
-		if raw[s.algorithm], err = rawRate(filepath.Join(dir, "raw-"+s.key), s); err != nil {
-			return err
-		}
-		fmt.Printf("software keystore, %s, all cores:  %.0f/s\n", s.algorithm, raw[s.algorithm])
-	}
-	bin, err := filepath.Abs("bin")
-	if err != nil {
+	fmt.Printf("%d cores, which servers and clients share; %s; database %s, keystore %s, servers %d\n",
+		runtime.NumCPU(), runtime.Version(), o.database, o.keystore, o.servers)
+	fmt.Println("clients: a connection each, kept; requests made beforehand; of answers only status and length are read")
+	var base baseline
+	if err := base.measureParts(ctx, dir, o.each); err != nil {
 		return err
 	}
 	standDir := filepath.Join(dir, "stand")
@@ -86,122 +83,103 @@ func run(ctx context.Context, each time.Duration) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	fmt.Printf("\n%-12s %8s %12s %10s %10s %14s %14s\n", "key", "clients", "orders/s", "p50 ms", "p99 ms", "of keystore", "of fdatasync")
-	for _, subject := range subjects {
-		for _, clients := range []int{1, 8, 32} {
-			r, err := orders(ctx, s, subject, clients, each)
+	if err := base.measureNoop(ctx, s, o.each); err != nil {
+		return err
+	}
+	if err := o.measureOrders(ctx, s, base); err != nil || o.history == 0 {
+		return err
+	}
+	return history(ctx, s, o.history, o.each)
+}
+
+// baseline is what sign orders are compared with.
+type baseline struct {
+	syncs    float64 // fdatasync a second
+	keystore map[law.Algorithm]rates
+	noop     map[int]float64 // requests a second without TLS, by the number of clients
+}
+
+// counts of clients, of each table.
+var clientCounts = []int{1, 8, 32}
+
+// measureParts measures the disk and the keystore.
+func (b *baseline) measureParts(ctx context.Context, dir string, each time.Duration) (err error) {
+	if b.syncs, err = fdatasyncs(dir, each); err != nil {
+		return err
+	}
+	fmt.Printf("\nfdatasync of 4 KiB, one after the other:       %8.0f/s\n", b.syncs)
+	b.keystore = map[law.Algorithm]rates{}
+	for _, s := range subjects {
+		r, err := keystoreRates(ctx, filepath.Join(dir, "raw-"+s.key), s)
+		if err != nil {
+			return err
+		}
+		b.keystore[s.algorithm] = r
+		fmt.Printf("keystore, %-10s, all cores:               %8.0f/s raw, %8.0f/s with each signature verified\n", s.algorithm, r.raw, r.verified)
+	}
+	return nil
+}
+
+// measureNoop measures the server that does nothing. Requests and answers are as long as those of a sign order.
+func (b *baseline) measureNoop(ctx context.Context, s *stand.Stand, each time.Duration) error {
+	_, l, _, err := ordering(ctx, s, subjects[0], 1, 1)
+	if err != nil {
+		return err
+	}
+	one, err := l.run(ctx, each, 1)
+	if err != nil {
+		return err
+	}
+	b.noop = map[int]float64{}
+	fmt.Printf("\n%-14s %8s %10s %10s %10s %12s\n", "no-op handler", "clients", "answers/s", "p50 ms", "p99 ms", "CPU us each")
+	for _, kind := range []string{"plain", "tls"} {
+		for _, clients := range clientCounts {
+			l.clients = clients
+			r, cpu, err := measureNothing(ctx, l, kind, one.answer, each)
 			if err != nil {
 				return err
 			}
-			fmt.Printf("%-12s %8d %12.0f %10.2f %10.2f %14.2f %14.2f\n", subject.algorithm, clients, r.rate,
-				ms(r.at(0.50)), ms(r.at(0.99)), r.rate/raw[subject.algorithm], r.rate/syncs)
+			if kind == "plain" {
+				b.noop[clients] = r.rate
+			}
+			fmt.Printf("%-14s %8d %10.0f %10.2f %10.2f %12.0f\n", kind, clients, r.rate, ms(r.at(0.50)), ms(r.at(0.99)), us(cpu))
 		}
 	}
 	return nil
 }
 
+// measureNothing puts the load on a server that does nothing, and returns also the CPU time of one answer.
+func measureNothing(ctx context.Context, l load, kind string, size int, each time.Duration) (r result, cpu time.Duration, err error) {
+	n, err := startNoop(ctx, kind, size)
+	if err != nil {
+		return r, 0, err
+	}
+	defer func() { err = errors.Join(err, n.stop()) }()
+	l.addresses, l.tls = []string{n.address}, n.tls
+	if r, err = l.run(ctx, each, 0); err != nil {
+		return r, 0, err
+	}
+	used, err := usageOf([]int{n.command.Process.Pid})
+	return r, used.cpu / time.Duration(len(r.latencies)), err
+}
+
+func (o options) measureOrders(ctx context.Context, s *stand.Stand, b baseline) error {
+	fmt.Printf("\n%-11s %7s %9s %8s %8s | %9s %9s %9s | %7s %8s %8s %8s\n", "sign orders", "clients", "orders/s", "p50 ms", "p99 ms",
+		"of no-op", "of keyst.", "of fsync", "CPU us", "commits", "RSS MiB", "peak MiB")
+	for _, subject := range subjects {
+		for _, clients := range clientCounts {
+			l, err := orders(ctx, s, subject, clients, o.each)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%-11s %7d %9.0f %8.2f %8.2f | %9.3f %9.3f %9.2f | %7.0f %8.2f %8.0f %8.0f\n", subject.algorithm, clients, l.rate,
+				ms(l.at(0.50)), ms(l.at(0.99)), l.rate/b.noop[clients], l.rate/b.keystore[subject.algorithm].raw, l.rate/b.syncs,
+				us(l.cpu), l.commits, l.rss, l.peak)
+		}
+	}
+	fmt.Println("CPU us and commits are for one order, by the servers; no-op: without TLS, with as many clients; keyst.: raw")
+	return nil
+}
+
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// fdatasyncs is how often a second 4 KiB can be appended and made durable.
-func fdatasyncs(dir string, each time.Duration) (float64, error) {
-	f, err := os.Create(filepath.Join(dir, "fdatasync"))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	page := make([]byte, 4096)
-	n, begun := 0, time.Now()
-	for ; time.Since(begun) < each; n++ {
-		if _, err := f.Write(page); err != nil {
-			return 0, err
-		}
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			return 0, err
-		}
-	}
-	return float64(n) / time.Since(begun).Seconds(), nil
-}
-
-// rawRate is how many signatures a second the keystore makes when nothing else is done.
-func rawRate(dir string, s subject) (float64, error) {
-	k, err := software.Create(dir, []byte("a passphrase for a benchmark"), software.Options{Iterations: software.MinIterations})
-	if err != nil {
-		return 0, err
-	}
-	defer k.Close()
-	pair, err := k.Generate(context.Background(), law.KeyID(s.key), 1, s.algorithm)
-	if err != nil {
-		return 0, err
-	}
-	r := testing.Benchmark(func(b *testing.B) {
-		permit := keystoretest.Permit(b, keystoretest.Key("software", law.KeyID(s.key), s.algorithm, pair), keystoretest.Input(law.SHA256, s.scheme, []byte("image")))
-		b.RunParallel(func(p *testing.PB) {
-			for p.Next() {
-				if _, err := k.Sign(context.Background(), permit); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	})
-	if r.N == 0 {
-		return 0, fmt.Errorf("measuring the keystore with %s failed", s.algorithm)
-	}
-	return float64(r.N) / r.T.Seconds(), nil
-}
-
-// result is what one line of the table is made of.
-type result struct {
-	rate      float64
-	latencies []time.Duration // sorted
-}
-
-func (r result) at(part float64) time.Duration {
-	return r.latencies[min(len(r.latencies)-1, int(part*float64(len(r.latencies))))]
-}
-
-// orders lets so many clients place sign orders one after the other.
-func orders(ctx context.Context, s *stand.Stand, subject subject, clients int, each time.Duration) (result, error) {
-	token, err := s.MachineToken(ctx)
-	if err != nil {
-		return result{}, err
-	}
-	c, err := client.New(s.Server, client.StaticToken(token), client.Options{})
-	if err != nil {
-		return result{}, err
-	}
-	o, err := c.CreateOperation(ctx, fmt.Sprintf("bench-%s-%d", subject.key, clients), api.NewOperation{
-		KeyUsageRestrictions: []api.KeyUsageRestriction{{KeyID: subject.key, MaxUsageCount: law.MaxUses}},
-		Description:          "benchmark", Context: "sign orders through the API", ValidMS: time.Hour.Milliseconds(),
-	})
-	if err != nil {
-		return result{}, err
-	}
-	var placed atomic.Int64
-	latencies := make([][]time.Duration, clients)
-	errs := make([]error, clients)
-	begun := time.Now()
-	var all sync.WaitGroup
-	for i := range clients {
-		all.Go(func() {
-			for time.Since(begun) < each {
-				n := placed.Add(1)
-				order := api.NewSignOrder{
-					KeyID: subject.key, Hash: string(law.SHA256), Scheme: string(subject.scheme),
-					Digest: strings.Repeat(fmt.Sprintf("%08x", n), 8),
-				}
-				sent := time.Now()
-				if _, err := c.PlaceSignOrder(ctx, o.ID, fmt.Sprint(n), order); err != nil {
-					errs[i] = err
-					return
-				}
-				latencies[i] = append(latencies[i], time.Since(sent))
-			}
-		})
-	}
-	all.Wait()
-	took := time.Since(begun)
-	r := result{latencies: slices.Concat(latencies...)}
-	slices.Sort(r.latencies)
-	r.rate = float64(len(r.latencies)) / took.Seconds()
-	return r, errors.Join(errs...)
-}
+func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -178,6 +179,30 @@ func (s *Stand) Stop() error {
 	}
 	s.procs = nil
 	return err
+}
+
+// PIDs lists the processes of a program that run.
+func (s *Stand) PIDs(program string) []int {
+	var pids []int
+	for _, c := range s.procs {
+		if filepath.Base(c.Path) == program {
+			pids = append(pids, c.Process.Pid)
+		}
+	}
+	return pids
+}
+
+// StopServer ends the server and waits for it. [Stand.Serve] starts it again.
+func (s *Stand) StopServer() error {
+	server := &Stand{}
+	s.procs = slices.DeleteFunc(s.procs, func(c *exec.Cmd) bool {
+		is := filepath.Base(c.Path) == "keyserver"
+		if is {
+			server.procs = append(server.procs, c)
+		}
+		return is
+	})
+	return server.Stop()
 }
 
 // MachineToken gets an access token for the machine ci-firmware by client credentials.

@@ -17,7 +17,7 @@ import (
 
 // Ceilings of the limits, so that none can be set to what amounts to no limit.
 const (
-	maxRequestsPerMinute   = 100_000
+	maxRequestsPerMinute   = 1_000_000 // about what one server can do
 	maxPendingOperations   = 10_000
 	maxKeystoreTimeout     = Milliseconds(law.AttemptLease/time.Millisecond) - 1 // a signature must be back within its lease (rule 12)
 	maxKeystoreConcurrency = 1024

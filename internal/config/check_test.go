@@ -105,12 +105,12 @@ var checks = []struct {
 		"keystores: two are called software; give each a name of its own\n" +
 			"keystore software: another keystore has the same directory; give each its own"},
 	{"no limits", "production.yaml", func(c *Config) { c.Limits = Limits{} },
-		"limits: requests-per-minute is 0; write a number from 1 to 100000, or remove it for the default\n" +
+		"limits: requests-per-minute is 0; write a number from 1 to 1000000, or remove it for the default\n" +
 			"limits: pending-operations is 0; write a number from 1 to 10000, or remove it for the default\n" +
 			"limits: keystore-timeoutms is 0; write a number from 1 to 29999, or remove it for the default\n" +
 			"limits: keystore-concurrency is 0; write a number from 1 to 1024, or remove it for the default"},
-	{"limits that are none", "production.yaml", func(c *Config) { c.Limits = Limits{100_001, 10_001, 30_000, 1025} },
-		"limits: requests-per-minute is 100001; write a number from 1 to 100000, or remove it for the default\n" +
+	{"limits that are none", "production.yaml", func(c *Config) { c.Limits = Limits{1_000_001, 10_001, 30_000, 1025} },
+		"limits: requests-per-minute is 1000001; write a number from 1 to 1000000, or remove it for the default\n" +
 			"limits: pending-operations is 10001; write a number from 1 to 10000, or remove it for the default\n" +
 			"limits: keystore-timeoutms is 30000; write a number from 1 to 29999, or remove it for the default\n" +
 			"limits: keystore-concurrency is 1025; write a number from 1 to 1024, or remove it for the default"},

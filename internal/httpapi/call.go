@@ -18,11 +18,16 @@ type call struct {
 	route  *route
 	out    *recorder
 	Caller keyserver.Caller // who asks: complete after authentication
-	facts  law.Facts        // that the caller was authenticated by
-	query  url.Values       // checked
-	body   []byte           // checked
-	close  bool             // the connection cannot be used again
-	inside *crowd           // that counts it until the answer is written; nil: none
+
+	token   string
+	facts   law.Facts // that the caller was authenticated by
+	recent  bool      // facts may not be those of now
+	unknown error     // why the token is nobody's by these facts
+
+	query  url.Values // checked
+	body   []byte     // checked
+	close  bool       // the connection cannot be used again
+	inside *crowd     // that counts it until the answer is written; nil: none
 }
 
 // page returns the page that the query asks for.

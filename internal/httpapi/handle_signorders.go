@@ -30,6 +30,9 @@ func placeSignOrder(s *server, c *call) (answer, error) {
 		Key: key, IdempotencyKey: c.Header.Get(api.HeaderIdempotencyKey),
 		Hash: law.Hash(in.Hash), Scheme: law.Scheme(in.Scheme), Digest: digest, Data: in.Data,
 	})
+	if err == keyserver.ErrStale { // the request is not over
+		return answer{}, err
+	}
 	s.metrics.placed(err)
 	if err != nil {
 		return answer{}, err
@@ -93,6 +96,9 @@ func (s *server) checkFormat(c *call, id law.KeyID, f api.Format) error {
 	key, known := c.facts.Key(id)
 	if f == "" || !known || !c.facts.SeesKey(c.Caller.Subject, id) || fits(f, key.Algorithm) {
 		return nil
+	}
+	if c.recent {
+		return keyserver.ErrStale // to refuse and to name what the key is takes the facts of now
 	}
 	return s.refused(c, law.InputMisfit, fmt.Sprintf("signatures of key %s, which is %s, have no form %s; use %s", id, key.Algorithm, f, forms(key.Algorithm)))
 }

@@ -35,9 +35,9 @@ func newMetrics(r *prometheus.Registry) *metrics {
 	return m
 }
 
-func (m *metrics) finished(r *route, status int, took time.Duration) {
-	m.requests.WithLabelValues(r.String(), strconv.Itoa(status)).Inc()
-	m.durations.WithLabelValues(r.String()).Observe(took.Seconds())
+func (m *metrics) finished(route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.durations.WithLabelValues(route).Observe(took.Seconds())
 }
 
 // placed counts a sign order by what came of it.

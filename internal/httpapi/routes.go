@@ -24,10 +24,12 @@ type route struct {
 	method, path string
 	access       access
 	serve        func(*server, *call) (answer, error)
+	rechecks     bool   // the verb makes sure in its own transaction by which facts the caller was authenticated
 	crowd        *crowd // nil: as many at the same time as the rate lets through
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation
+	query      []string            // names of those in the query
 	body       *openapi3.Schema    // nil: no body is allowed
 	allow      string              // the methods that the path has, where this is none of them
 }
@@ -52,7 +54,7 @@ func (s *server) routes() []route {
 		{method: "POST", path: api.PathRejection, access: brake, serve: rejectOperation},
 		{method: "POST", path: api.PathRevocation, access: brake, serve: revokeOperation},
 		{method: "GET", path: api.PathSignOrders, serve: listSignOrders, crowd: s.lists},
-		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder},
+		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder, rechecks: true},
 		{method: "GET", path: api.PathSignOrder, serve: getSignOrder},
 		{method: "GET", path: api.PathEvents, serve: listEvents, crowd: s.lists},
 		{method: "GET", path: api.PathCheckpoint, serve: getCheckpoint},
@@ -73,6 +75,7 @@ func (r *route) String() string {
 func (r *route) bind(item *openapi3.PathItem, op *openapi3.Operation) {
 	r.operation = op
 	r.parameters = slices.Concat(item.Parameters, op.Parameters)
+	r.query = r.known(openapi3.ParameterInQuery)
 	if op.RequestBody != nil {
 		r.body = op.RequestBody.Value.Content[api.MediaJSON].Schema.Value
 	}

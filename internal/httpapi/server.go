@@ -136,9 +136,9 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, rt *route) {
 		took := s.Now().Sub(start)
 		s.metrics.inFlight.Dec()
 		c.inside.quit(c.Caller.Subject)
-		s.metrics.finished(rt, c.out.status, took)
-		s.Log.Info("request", "request", c.Caller.Request, "subject", c.Caller.Subject, "address", c.Caller.Address,
-			"route", rt.String(), "status", c.out.status, "ms", took.Milliseconds())
+		s.metrics.finished(c.Caller.Route, c.out.status, took)
+		s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("request", c.Caller.Request), slog.String("subject", string(c.Caller.Subject)),
+			slog.String("address", c.Caller.Address), slog.String("route", c.Caller.Route), slog.Int("status", c.out.status), slog.Int64("ms", took.Milliseconds()))
 	}()
 	a, err := s.answer(c)
 	s.write(c, a, err)
@@ -162,8 +162,20 @@ func (s *server) answer(c *call) (a answer, err error) {
 		return answer{}, errCrowded
 	}
 	defer c.route.crowd.leave()
-	return c.route.serve(s, c)
+	for range tries {
+		a, err = c.route.serve(s, c)
+		if err != keyserver.ErrStale {
+			return a, err
+		}
+		if err := s.authenticateNow(c); err != nil {
+			return answer{}, err
+		}
+	}
+	return answer{}, &keyserver.Unavailable{Kind: "busy", Sentence: "the configuration is being changed; ask again", RetryAfter: time.Second, Err: err}
 }
+
+// tries is how often a caller is authenticated again because the configuration changed in between.
+const tries = 3
 
 var errPanic = errors.New("a fault of the server; the log says more under the request id")
 

@@ -17,6 +17,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/keyserver/internal/law"
@@ -102,6 +103,20 @@ type verified struct {
 	text     map[string]string // the string claims: what identities are matched with
 	actor    string
 	captured []law.Claim
+	matched  atomic.Pointer[matched]
+}
+
+// matched is what the configuration of one making says of a token: that its issuer is as it was when the token
+// was checked, and whose it is.
+type matched struct {
+	making  law.Making
+	subject law.SubjectID
+}
+
+// matches says whether that was found of facts with this very configuration. Any other is judged anew.
+func (v *verified) matches(f law.Facts) bool {
+	m := v.matched.Load()
+	return m != nil && m.making == f.Making()
 }
 
 // recall returns what is known of a token that was verified before, nil if it must be verified: it was not
@@ -111,11 +126,12 @@ func (a *Authenticator) recall(ctx context.Context, f law.Facts, sum [sha256.Siz
 	if v == nil {
 		return nil, nil
 	}
-	issuer, known := f.Issuer(v.issuer.URL)
-	if !known || !reflect.DeepEqual(issuer, v.issuer) {
-		return nil, nil
+	if !v.matches(f) {
+		if issuer, known := f.Issuer(v.issuer.URL); !known || !reflect.DeepEqual(issuer, v.issuer) {
+			return nil, nil
+		}
 	}
-	keys, err := a.keys(issuer).current(ctx, now, anyKey)
+	keys, err := a.keys(v.issuer).current(ctx, now, anyKey)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,17 @@ import (
 
 // subject returns the one enabled subject that the token belongs to, as the facts are now.
 func (v *verified) subject(f law.Facts) (law.SubjectID, error) {
+	if m := v.matched.Load(); m != nil && m.making == f.Making() {
+		return m.subject, nil
+	}
+	subject, err := v.match(f)
+	if err == nil {
+		v.matched.Store(&matched{f.Making(), subject})
+	}
+	return subject, err
+}
+
+func (v *verified) match(f law.Facts) (law.SubjectID, error) {
 	var found []law.Subject
 	for _, s := range f.Subjects() {
 		if slices.ContainsFunc(s.Identities, v.fits) {

@@ -102,6 +102,30 @@ func TestARememberedTokenIsMatchedWithTheFactsAsTheyAre(t *testing.T) {
 	w.refuse(token, identity.NotAllowed, identity.NoSubject)
 }
 
+// Rule 9: what was found of a token under one configuration is not believed under another, in whatever order
+// requests come that have read the one and the other.
+func TestARememberedTokenOfSomebodyDisabledIsRefusedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	token := w.token()
+	w.accept(token)
+	w.accept(token)
+	enabled := w.facts
+	ada := person("ada", w.idp.URL, "sub", "ada-1")
+	ada.Enabled = false
+	w.know(w.idp.Issuer(), ada)
+	disabled := w.facts
+	for range 2 {
+		w.facts = disabled
+		w.refuse(token, identity.NotAllowed, identity.DisabledSubject)
+		w.facts = enabled
+		w.accept(token)
+	}
+	w.know(w.idp.Issuer(), person("ada", w.idp.URL, "sub", "ada-1"), person("eve", w.idp.URL, "client_id", "ks"))
+	w.refuse(token, identity.NotAllowed, identity.TwoSubjects)
+	w.facts = law.Facts{}
+	w.reject(token, identity.UnknownIssuer)
+}
+
 func TestARememberedTokenExpires(t *testing.T) {
 	w := newWorld(t)
 	token := w.token()

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,7 @@ type Keyserver struct {
 		size int64
 		text string
 	}
+	recent  atomic.Pointer[law.Facts] // as they were when somebody asked for them last
 	signIns signIns
 	pairs   pairs
 	last    pulse // the last beat
@@ -123,7 +125,29 @@ func (k *Keyserver) Ready(ctx context.Context) []Check {
 
 // Facts returns the world as it is now, for checking access tokens.
 func (k *Keyserver) Facts(ctx context.Context) (law.Facts, error) {
-	return look(ctx, k, func(r *store.Reader) (law.Facts, error) { return r.Facts(), nil })
+	f, err := look(ctx, k, func(r *store.Reader) (law.Facts, error) { return r.Facts(), nil })
+	if err == nil {
+		k.recent.Store(&f)
+	}
+	return f, err
+}
+
+// RecentFacts returns the world as it was lately, without asking the database. A caller who is authenticated
+// by it is no more than a guess, which [Keyserver.PlaceSignOrder] alone takes, and checks.
+func (k *Keyserver) RecentFacts(ctx context.Context) (law.Facts, error) {
+	if f := k.recent.Load(); f != nil {
+		return *f, nil
+	}
+	return k.Facts(ctx)
+}
+
+// ErrStale says that the configuration is not that which the caller was authenticated by. Nothing was done;
+// authenticate the caller again by the facts of now (rule 9).
+var ErrStale = errors.New("the configuration has changed since the caller was authenticated")
+
+// stale says whether a caller was authenticated by another configuration than that of the transaction.
+func (c Caller) stale(r store.Reader) bool {
+	return c.By != (law.Making{}) && c.By != r.Facts().Making()
 }
 
 // WhoAmI says who the caller is to this server.

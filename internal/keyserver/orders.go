@@ -16,6 +16,8 @@ import (
 // PlaceSignOrder has one input signed under an approved operation (rules 10 to 12). ID and Who of the ask
 // are filled in.
 //
+// The error is ErrStale if the caller is not authenticated by the configuration of now.
+//
 // The use is taken and audited durably before the keystore is asked, and the signature is stored and
 // audited durably before it is returned (rule 11).
 func (k *Keyserver) PlaceSignOrder(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (SignOrder, error) {
@@ -55,6 +57,9 @@ func (k *Keyserver) PlaceSignOrder(ctx context.Context, c Caller, id law.Operati
 // place asks the law for a permit, and stores the use that it takes.
 func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (law.Placed, error) {
 	return update(ctx, k, func(tx *store.Tx) (law.Placed, error) {
+		if c.stale(tx.Reader) {
+			return law.Placed{}, ErrStale
+		}
 		o, known, err := tx.Operation(id)
 		if err != nil {
 			return law.Placed{}, err

@@ -338,3 +338,38 @@ func TestASignatureThatIsBeingMadeIsGivenThoughTheOperationExpiresOrLapses(t *te
 		})
 	}
 }
+
+// Law 9: a caller counts only if he was authenticated by the configuration that the order is judged by.
+func TestCallerAuthenticatedByAnotherConfigurationIsSentBack(t *testing.T) {
+	k := testkit.New(t)
+	ask := testkit.Ask("fw-dev")
+	ask.Keys[0].MaxUses = 2
+	o := k.Create(ask)
+	facts, err := k.Keyserver.Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	olga := k.Caller("olga")
+	olga.By = facts.Making()
+	if _, err := k.Keyserver.PlaceSignOrder(t.Context(), olga, o.ID, testkit.OrderAsk("fw-dev", "1", "one")); err != nil {
+		t.Fatal(err)
+	}
+	k.Enable("eve", false)
+	size := k.LogSize()
+	if _, err := k.Keyserver.PlaceSignOrder(t.Context(), olga, o.ID, testkit.OrderAsk("fw-dev", "2", "two")); err != keyserver.ErrStale {
+		t.Errorf("got %v, want ErrStale", err)
+	}
+	if k.LogSize() != size {
+		t.Error("there are events of it")
+	}
+	if recent, err := k.Keyserver.RecentFacts(t.Context()); err != nil || recent.Making() != facts.Making() {
+		t.Errorf("recent facts are not those asked for last: %v", err)
+	}
+	if facts, err = k.Keyserver.Facts(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	olga.By = facts.Making()
+	if _, err := k.Keyserver.PlaceSignOrder(t.Context(), olga, o.ID, testkit.OrderAsk("fw-dev", "2", "two")); err != nil {
+		t.Errorf("authenticated again: %v", err)
+	}
+}

@@ -12,6 +12,9 @@ type Caller struct {
 	Address string // client's network address
 	Request string // request id
 	Route   string // what was asked, such as "POST /api/operations"
+	// By is the making of the facts that the caller was authenticated by; zero: somebody vouches that they are
+	// those of now. See [ErrStale].
+	By law.Making
 }
 
 // Operation is an operation as one caller sees it now.

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 
 	"example.org/keyserver/internal/law"
 )
@@ -71,11 +72,14 @@ func NewUnverified(signature []byte) Unverified { return Unverified{signature} }
 
 // Release returns the signature if it verifies, with the public key of the permit's key, over the
 // permit's input; nobody gets at it in another way (rule 11).
-func (u Unverified) Release(p law.Permit) ([]byte, error) {
-	if err := CheckPermit(p); err != nil {
+func (u Unverified) Release(p law.Permit) ([]byte, error) { return u.release(new(Checker), p) }
+
+func (u Unverified) release(c *Checker, p law.Permit) ([]byte, error) {
+	key, err := c.check(p)
+	if err != nil {
 		return nil, err
 	}
-	if err := Verify(p.Key().PublicKey, p.Input(), u.signature); err != nil {
+	if err := key.verify(p.Input(), u.signature); err != nil {
 		return nil, err
 	}
 	return u.signature, nil
@@ -90,25 +94,66 @@ func (u Unverified) Format(s fmt.State, _ rune) {
 // CheckPermit says whether a permit was made by the law and fits together: its key's fingerprint is that
 // of its key's public key, which is of the key's algorithm, and the input is one that such a key signs.
 // The error is ErrNoPermit or ErrUnfit.
-func CheckPermit(p law.Permit) error {
+func CheckPermit(p law.Permit) error { return new(Checker).CheckPermit(p) }
+
+// maxRead bounds how many public keys a Checker remembers.
+const maxRead = 1000
+
+// Checker checks permits as [CheckPermit] does, and remembers the public keys that it has read, by all
+// their bytes: reading one takes several times as long as all the rest. The zero Checker remembers none. It
+// is safe for concurrent use.
+type Checker struct {
+	mu   sync.RWMutex
+	read map[string]publicKey // by SubjectPublicKeyInfo
+}
+
+// CheckPermit does what the function of this name does.
+func (c *Checker) CheckPermit(p law.Permit) error {
+	_, err := c.check(p)
+	return err
+}
+
+// check checks the permit and returns the public key of its key.
+func (c *Checker) check(p law.Permit) (publicKey, error) {
 	if !p.Granted() {
-		return ErrNoPermit
+		return publicKey{}, ErrNoPermit
 	}
 	k := p.Key()
-	if got := Fingerprint(k.PublicKey); got != k.Fingerprint {
-		return fmt.Errorf("%w: key %s has the fingerprint %s, but its public key has %s", ErrUnfit, k.ID, k.Fingerprint, got)
+	key, err := c.publicKey(k.PublicKey)
+	if key.fingerprint != k.Fingerprint {
+		return publicKey{}, fmt.Errorf("%w: key %s has the fingerprint %s, but its public key has %s", ErrUnfit, k.ID, k.Fingerprint, key.fingerprint)
 	}
-	a, err := AlgorithmOf(k.PublicKey)
 	if err != nil {
-		return fmt.Errorf("%w: key %s: %w", ErrUnfit, k.ID, err)
+		return publicKey{}, fmt.Errorf("%w: key %s: %w", ErrUnfit, k.ID, err)
 	}
-	if a != k.Algorithm {
-		return fmt.Errorf("%w: key %s says %s, but its public key is %s", ErrUnfit, k.ID, k.Algorithm, a)
+	if key.algorithm != k.Algorithm {
+		return publicKey{}, fmt.Errorf("%w: key %s says %s, but its public key is %s", ErrUnfit, k.ID, k.Algorithm, key.algorithm)
 	}
-	if err := CheckInput(a, p.Input()); err != nil {
-		return fmt.Errorf("%w: key %s: %w", ErrUnfit, k.ID, err)
+	if err := CheckInput(key.algorithm, p.Input()); err != nil {
+		return publicKey{}, fmt.Errorf("%w: key %s: %w", ErrUnfit, k.ID, err)
 	}
-	return nil
+	return key, nil
+}
+
+// publicKey reads a public key. Its fingerprint is known also if there is an error.
+func (c *Checker) publicKey(spki []byte) (publicKey, error) {
+	c.mu.RLock()
+	key, known := c.read[string(spki)]
+	c.mu.RUnlock()
+	if known {
+		return key, nil
+	}
+	key, err := parsePublicKey(spki)
+	if err != nil {
+		return key, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.read == nil || len(c.read) >= maxRead {
+		c.read = map[string]publicKey{}
+	}
+	c.read[string(spki)] = key
+	return key, nil
 }
 
 // Fingerprint names a public key: the lower-case hex SHA-256 of its SubjectPublicKeyInfo.

@@ -31,7 +31,10 @@ type Member struct {
 
 // Set is all keystores of a server, by name, and the only way to them. Whatever a keystore does (hang,
 // panic, answer nonsense), a method of Set returns within its time, and no signature leaves unverified.
-type Set struct{ members map[string]*member }
+type Set struct {
+	members map[string]*member
+	checker Checker
+}
 
 type member struct {
 	Member
@@ -41,7 +44,7 @@ type member struct {
 
 // NewSet returns the set of these keystores. They belong to it from then on.
 func NewSet(members ...Member) (*Set, error) {
-	s := &Set{map[string]*member{}}
+	s := &Set{members: map[string]*member{}}
 	for _, m := range members {
 		_, twice := s.members[m.Name]
 		switch {
@@ -69,7 +72,7 @@ func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.members)) }
 // Sign makes one signature and verifies it. The error is, or wraps, ErrNoPermit or ErrUnfit (something is
 // wrong in this server), *Unavailable (try again later) or *BadSignature (alarm).
 func (s *Set) Sign(ctx context.Context, p law.Permit) ([]byte, error) {
-	if err := CheckPermit(p); err != nil {
+	if err := s.checker.CheckPermit(p); err != nil {
 		return nil, err
 	}
 	m, err := s.member(p.Key().Keystore)
@@ -85,7 +88,7 @@ func (s *Set) Sign(ctx context.Context, p law.Permit) ([]byte, error) {
 	case err != nil:
 		return nil, &Unavailable{m.Name, err}
 	}
-	signature, err := made.Release(p)
+	signature, err := made.release(&s.checker, p)
 	if err != nil {
 		return nil, &BadSignature{m.Name, p.Key().ID, p.Key().Fingerprint, err}
 	}

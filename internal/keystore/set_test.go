@@ -418,3 +418,45 @@ func TestAClosedSetSignsNothing(t *testing.T) {
 	unavailable(t, err, keystore.ErrClosed)
 	unavailable(t, s.Close(), keystore.ErrClosed)
 }
+
+// A public key that was read before must not lend its algorithm or fingerprint to another.
+func TestARememberedPublicKeyStandsForItsOwnBytesOnly(t *testing.T) {
+	k := newSoftware(t)
+	one, other := newKey(t, k, "fw-one", law.P256), newKey(t, k, "fw-other", law.P256)
+	in := keystoretest.Input(law.SHA256, law.ECDSA, message)
+	var c keystore.Checker
+	for range 2 {
+		for _, key := range []law.Key{one, other} {
+			if err := c.CheckPermit(keystoretest.Permit(t, key, in)); err != nil {
+				t.Fatalf("a good permit of key %s: %v", key.ID, err)
+			}
+		}
+	}
+	swapped := one
+	swapped.PublicKey = other.PublicKey
+	misnamed := one
+	misnamed.Algorithm = law.P384
+	for what, key := range map[string]law.Key{"another's public key": swapped, "another algorithm": misnamed} {
+		if err := c.CheckPermit(keystoretest.Permit(t, key, in)); !errors.Is(err, keystore.ErrUnfit) {
+			t.Errorf("%s: got %v, want ErrUnfit", what, err)
+		}
+	}
+	if err := c.CheckPermit(law.Permit{}); !errors.Is(err, keystore.ErrNoPermit) {
+		t.Errorf("the zero permit: got %v, want ErrNoPermit", err)
+	}
+}
+
+func BenchmarkSetSign(b *testing.B) {
+	k := newSoftware(b)
+	s, err := keystore.NewSet(keystore.Member{Name: "main", Keystore: k, Limits: keystore.DefaultLimits()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := p256Permit(b, k)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Sign(b.Context(), p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

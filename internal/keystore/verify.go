@@ -21,23 +21,35 @@ const rsaExponent = 65537
 // Verify says whether a signature, in the form that keystores give, is one over the input by the private
 // key that belongs to the public key (SubjectPublicKeyInfo, DER): nil, or why not. It accepts one
 // encoding of a signature only; the salt of RSASSA-PSS is as long as the digest.
-func Verify(publicKey []byte, in law.Input, signature []byte) error {
-	key, a, err := parsePublicKey(publicKey)
+func Verify(spki []byte, in law.Input, signature []byte) error {
+	key, err := parsePublicKey(spki)
 	if err != nil {
 		return err
 	}
-	if err := CheckInput(a, in); err != nil {
+	if err := CheckInput(key.algorithm, in); err != nil {
 		return err
 	}
-	if !verifies(key, a, in, signature) {
-		return fmt.Errorf("this is no valid %s signature over the input by key pair %s", in.Scheme, Fingerprint(publicKey))
+	return key.verify(in, signature)
+}
+
+// publicKey is a public key, read.
+type publicKey struct {
+	fingerprint string
+	algorithm   law.Algorithm
+	key         crypto.PublicKey
+}
+
+// verify is Verify of an input that was checked.
+func (k publicKey) verify(in law.Input, signature []byte) error {
+	if !k.verifies(in, signature) {
+		return fmt.Errorf("this is no valid %s signature over the input by key pair %s", in.Scheme, k.fingerprint)
 	}
 	return nil
 }
 
-func verifies(key crypto.PublicKey, a law.Algorithm, in law.Input, signature []byte) bool {
+func (k publicKey) verifies(in law.Input, signature []byte) bool {
 	h := in.Hash.Crypto()
-	switch key := key.(type) {
+	switch key := k.key.(type) {
 	case *rsa.PublicKey:
 		if in.Scheme == law.PSS {
 			pss := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
@@ -45,7 +57,7 @@ func verifies(key crypto.PublicKey, a law.Algorithm, in law.Input, signature []b
 		}
 		return rsa.VerifyPKCS1v15(key, h, in.Digest, signature) == nil
 	case *ecdsa.PublicKey:
-		_, err := ToP1363(a, signature) // VerifyASN1 does not promise to be strict about the encoding
+		_, err := ToP1363(k.algorithm, signature) // VerifyASN1 does not promise to be strict about the encoding
 		return err == nil && ecdsa.VerifyASN1(key, in.Digest, signature)
 	case ed25519.PublicKey:
 		return ed25519.Verify(key, in.Message, signature)
@@ -74,34 +86,44 @@ func CheckInput(a law.Algorithm, in law.Input) error {
 
 // AlgorithmOf says of which algorithm a public key (SubjectPublicKeyInfo, DER) is. A kind of key that the
 // law does not know is an error.
-func AlgorithmOf(publicKey []byte) (law.Algorithm, error) {
-	_, a, err := parsePublicKey(publicKey)
-	return a, err
+func AlgorithmOf(spki []byte) (law.Algorithm, error) {
+	key, err := parsePublicKey(spki)
+	return key.algorithm, err
 }
 
-func parsePublicKey(spki []byte) (crypto.PublicKey, law.Algorithm, error) {
-	key, err := x509.ParsePKIXPublicKey(spki)
+// parsePublicKey reads a public key. Its fingerprint is there also with an error.
+func parsePublicKey(spki []byte) (publicKey, error) {
+	k := publicKey{fingerprint: Fingerprint(spki)}
+	parsed, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
-		return nil, "", fmt.Errorf("reading a public key: %w", err)
+		return k, fmt.Errorf("reading a public key: %w", err)
 	}
+	a, err := algorithmOf(parsed)
+	if err == nil {
+		k.algorithm, k.key = a, parsed
+	}
+	return k, err
+}
+
+func algorithmOf(key crypto.PublicKey) (law.Algorithm, error) {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
 		a := law.Algorithm(fmt.Sprintf("RSA-%d", key.N.BitLen()))
 		if key.E == rsaExponent && a.Schemes() != nil {
-			return key, a, nil
+			return a, nil
 		}
-		return nil, "", fmt.Errorf("an RSA key of %d bits with exponent %d is not supported", key.N.BitLen(), key.E)
+		return "", fmt.Errorf("an RSA key of %d bits with exponent %d is not supported", key.N.BitLen(), key.E)
 	case *ecdsa.PublicKey:
 		for _, a := range law.Algorithms() {
 			if c := Curve(a); c != nil && c == key.Curve {
-				return key, a, nil
+				return a, nil
 			}
 		}
-		return nil, "", fmt.Errorf("an ECDSA key on curve %s is not supported", key.Params().Name)
+		return "", fmt.Errorf("an ECDSA key on curve %s is not supported", key.Params().Name)
 	case ed25519.PublicKey:
-		return key, law.Ed25519, nil
+		return law.Ed25519, nil
 	}
-	return nil, "", fmt.Errorf("a public key of type %T is not supported", key)
+	return "", fmt.Errorf("a public key of type %T is not supported", key)
 }
 
 // Curve returns the curve of an ECDSA algorithm, and nil for any other.

@@ -277,3 +277,19 @@ func wantSaid(t *testing.T, part string, err error) {
 		t.Errorf("error %q; want one that says %q", err, part)
 	}
 }
+
+func TestFactsOfEachMakingAreTheirOwn(t *testing.T) {
+	one, err := law.NewFacts(law.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := one
+	same.ClockHeld = true // not a matter of the configuration
+	other, err := law.NewFacts(law.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.Making() != same.Making() || one.Making() == other.Making() || one.Making() == (law.Facts{}).Making() {
+		t.Error("a making is told apart wrongly")
+	}
+}

@@ -3,7 +3,6 @@ package law
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
 	"time"
@@ -63,34 +62,48 @@ type Claim struct {
 	Value   string `json:"value"` // empty when absent
 }
 
-type canonicalKey struct {
-	KeyID       KeyID  `json:"keyid"`
-	Fingerprint string `json:"fingerprint"`
-	MaxUses     int    `json:"maxusagecount"`
-	Requirement int    `json:"requirement"`
-}
-
-type canonicalStatement struct {
-	Version     int            `json:"version"`
-	Server      string         `json:"server"`
-	Operation   OperationID    `json:"operation"`
-	Nonce       string         `json:"nonce"`
-	Orderer     Principal      `json:"orderer"`
-	Clients     []SubjectID    `json:"clients"`
-	Keys        []canonicalKey `json:"keys"`
-	Description string         `json:"description"`
-	Context     string         `json:"context"`
-	Artifacts   []Artifact     `json:"artifacts"`
-	Created     int64          `json:"created"` // milliseconds since 1970, UTC
-	Expires     int64          `json:"expires"` // milliseconds since 1970, UTC
-	Claims      []Claim        `json:"claims"`
-}
+// The canonical form's objects, their fields in the order of their JSON names: encoding/json/v2 writes them in
+// that order, and RFC 8785 wants them in that order. A test holds the two together.
+type (
+	canonicalStatement struct {
+		Artifacts   []canonicalArtifact `json:"artifacts"`
+		Claims      []Claim             `json:"claims"`
+		Clients     []SubjectID         `json:"clients"`
+		Context     string              `json:"context"`
+		Created     int64               `json:"created"` // milliseconds since 1970, UTC
+		Description string              `json:"description"`
+		Expires     int64               `json:"expires"` // milliseconds since 1970, UTC
+		Keys        []canonicalKey      `json:"keys"`
+		Nonce       string              `json:"nonce"`
+		Operation   OperationID         `json:"operation"`
+		Orderer     canonicalPrincipal  `json:"orderer"`
+		Server      string              `json:"server"`
+		Version     int                 `json:"version"`
+	}
+	canonicalArtifact struct {
+		Digest string `json:"digest"`
+		Hash   Hash   `json:"hash"`
+		Name   string `json:"name"`
+		Size   int64  `json:"size"`
+	}
+	canonicalKey struct {
+		Fingerprint string `json:"fingerprint"`
+		KeyID       KeyID  `json:"keyid"`
+		MaxUses     int    `json:"maxusagecount"`
+		Requirement int    `json:"requirement"`
+	}
+	canonicalPrincipal struct {
+		Issuer  string    `json:"issuer"`
+		Sub     string    `json:"sub"`
+		Subject SubjectID `json:"subject"`
+	}
+)
 
 // Canonical returns the canonical form, version 1: one JSON object as RFC 8785 orders and writes it. All
 // members are always there; lists are never null. Every integer in it is below 2^53.
 func (s Statement) Canonical() []byte {
 	out, err := s.canonical()
-	if err != nil { // only invalid UTF-8 can do this, and Create refuses it
+	if err != nil { // only invalid UTF-8 and numbers beyond 2^53 can do this, and Create refuses both
 		panic(fmt.Sprintf("law: canonical form of operation %s: %v", s.ID, err))
 	}
 	return out
@@ -98,20 +111,37 @@ func (s Statement) Canonical() []byte {
 
 func (s Statement) canonical() ([]byte, error) {
 	c := canonicalStatement{
-		Version: StatementVersion, Server: s.Server, Operation: s.ID, Nonce: s.Nonce, Orderer: s.Orderer, Clients: s.Clients,
-		Description: s.Description, Context: s.Context, Artifacts: s.Artifacts,
-		Created: s.Created.UnixMilli(), Expires: s.Expires.UnixMilli(), Claims: s.Claims,
+		Version: StatementVersion, Server: s.Server, Operation: s.ID, Nonce: s.Nonce,
+		Orderer: canonicalPrincipal{Issuer: s.Orderer.Issuer, Sub: s.Orderer.Sub, Subject: s.Orderer.Subject}, Clients: s.Clients,
+		Description: s.Description, Context: s.Context, Created: s.Created.UnixMilli(), Expires: s.Expires.UnixMilli(), Claims: s.Claims,
 	}
 	for _, k := range s.Keys {
-		c.Keys = append(c.Keys, canonicalKey{k.Key, k.Fingerprint, k.MaxUses, k.Requirement.People()})
+		c.Keys = append(c.Keys, canonicalKey{k.Fingerprint, k.Key, k.MaxUses, k.Requirement.People()})
 	}
-	out, err := json.Marshal(c)
-	if err != nil {
+	for _, a := range s.Artifacts {
+		c.Artifacts = append(c.Artifacts, canonicalArtifact{a.Digest, a.Hash, a.Name, a.Size})
+	}
+	if err := c.exact(); err != nil {
 		return nil, err
 	}
-	v := jsontext.Value(out)
-	err = v.Canonicalize()
-	return v, err
+	return json.Marshal(c)
+}
+
+// exact refuses an integer that not every JSON reader reads exactly (RFC 8785 section 3.2.2.3).
+func (c canonicalStatement) exact() error {
+	numbers := []int64{c.Created, c.Expires}
+	for _, k := range c.Keys {
+		numbers = append(numbers, int64(k.MaxUses), int64(k.Requirement))
+	}
+	for _, a := range c.Artifacts {
+		numbers = append(numbers, a.Size)
+	}
+	for _, n := range numbers {
+		if n <= -1<<53 || n >= 1<<53 {
+			return fmt.Errorf("number %d is not within 2^53-1", n)
+		}
+	}
+	return nil
 }
 
 // Digest returns the digest of the canonical form.
@@ -131,14 +161,17 @@ func ParseStatement(canonical []byte) (Statement, error) {
 		return Statement{}, fmt.Errorf("reading operation: version %d is unknown; this program reads version %d", c.Version, StatementVersion)
 	}
 	s := Statement{
-		Server: c.Server, ID: c.Operation, Nonce: c.Nonce, Orderer: c.Orderer, Clients: c.Clients,
-		Description: c.Description, Context: c.Context, Artifacts: c.Artifacts,
+		Server: c.Server, ID: c.Operation, Nonce: c.Nonce, Orderer: Principal{c.Orderer.Subject, c.Orderer.Issuer, c.Orderer.Sub},
+		Clients: c.Clients, Description: c.Description, Context: c.Context, Artifacts: make([]Artifact, 0, len(c.Artifacts)),
 		Created: time.UnixMilli(c.Created).UTC(), Expires: time.UnixMilli(c.Expires).UTC(), Claims: c.Claims,
 	}
 	for _, k := range c.Keys {
 		s.Keys = append(s.Keys, KeyGrant{k.KeyID, k.Fingerprint, k.MaxUses, Require(k.Requirement)})
 	}
-	if string(s.Canonical()) != string(canonical) {
+	for _, a := range c.Artifacts {
+		s.Artifacts = append(s.Artifacts, Artifact{a.Name, a.Size, a.Hash, a.Digest})
+	}
+	if again, err := s.canonical(); err != nil || string(again) != string(canonical) {
 		return Statement{}, fmt.Errorf("reading operation %s: not in canonical form (RFC 8785)", c.Operation)
 	}
 	return s, nil

@@ -3,6 +3,7 @@ package law_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json/jsontext"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -182,6 +183,11 @@ func TestChangingAnyFieldChangesTheDigest(t *testing.T) {
 		if n != 1 {
 			t.Fatalf("%s is there %d times", path, n)
 		}
+		canonical := after.Canonical()
+		again := jsontext.Value(slices.Clone(canonical))
+		if err := again.Canonicalize(); err != nil || string(again) != string(canonical) {
+			t.Fatalf("written %s\nRFC 8785 %s, %v", canonical, again, err)
+		}
 		if before.Digest() == after.Digest() {
 			t.Fatalf("with another %s the digest is the same", path)
 		}
@@ -281,3 +287,21 @@ func clone(s law.Statement) law.Statement {
 }
 
 func notNil[T any](s []T) []T { return append([]T{}, s...) }
+
+func BenchmarkDigest(b *testing.B) {
+	s := goldenStatements()["everything"]
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Digest()
+	}
+}
+
+func BenchmarkParseStatement(b *testing.B) {
+	canonical := goldenStatements()["everything"].Canonical()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := law.ParseStatement(canonical); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -156,7 +156,11 @@ type Facts struct {
 	keys     map[KeyID]Key
 	grants   map[grant]struct{}
 	actors   map[ActorName]SubjectID
+	making   Making
 }
+
+// Making names one call of [NewFacts]. It can be compared and kept without keeping the Facts.
+type Making struct{ at *struct{ _ byte } } // of a size, so that no two have the same address
 
 type grant struct {
 	who  SubjectID
@@ -169,7 +173,7 @@ type grant struct {
 func NewFacts(c Configuration) (Facts, error) {
 	f := Facts{
 		issuers: map[string]Issuer{}, subjects: map[SubjectID]Subject{}, roles: map[RoleID]Role{}, keys: map[KeyID]Key{},
-		grants: map[grant]struct{}{}, actors: map[ActorName]SubjectID{},
+		grants: map[grant]struct{}{}, actors: map[ActorName]SubjectID{}, making: Making{new(struct{ _ byte })},
 	}
 	for _, i := range c.Issuers {
 		if err := i.Check(); err != nil {
@@ -268,6 +272,10 @@ func (f Facts) addRole(r Role) error {
 	f.roles[r.ID] = r
 	return nil
 }
+
+// Making says which call of [NewFacts] made the facts. What was concluded from the configuration of facts of
+// one making holds for all facts of that making: any change of the configuration makes new ones.
+func (f Facts) Making() Making { return f.making }
 
 // Key returns a key as it is now.
 func (f Facts) Key(id KeyID) (Key, bool) { k, ok := f.keys[id]; return k, ok }

@@ -186,12 +186,13 @@ func creation() []mutant {
 // forms: the digest holds everything, and no text deceives (rule 4, docs/threats.md R16 and R17).
 func forms() []mutant {
 	return []mutant{
-		{"the digest leaves out the clients", "digest.go", "Orderer: s.Orderer, Clients: s.Clients,", "Orderer: s.Orderer,"},
+		{"the digest leaves out the clients", "digest.go", "s.Orderer.Subject}, Clients: s.Clients,", "s.Orderer.Subject},"},
 		{"the digest leaves out the claims", "digest.go", "Expires: s.Expires.UnixMilli(), Claims: s.Claims,", "Expires: s.Expires.UnixMilli(),"},
 		{"the digest leaves out the requirements", "digest.go", "k.MaxUses, k.Requirement.People()}", "k.MaxUses, 0}"},
-		{"the digest leaves out the nonce", "digest.go", "Operation: s.ID, Nonce: s.Nonce, Orderer: s.Orderer, Clients: s.Clients,", "Operation: s.ID, Orderer: s.Orderer, Clients: s.Clients,"},
-		{"members are not sorted", "digest.go", "err = v.Canonicalize()", "err = v.Compact()"},
-		{"other forms than the canonical are read", "digest.go", "if string(s.Canonical()) != string(canonical) {", "if false {"},
+		{"the digest leaves out the nonce", "digest.go", "Operation: s.ID, Nonce: s.Nonce,", "Operation: s.ID,"},
+		{"members are not sorted", "digest.go", "Issuer  string    `json:\"issuer\"`\n\t\tSub     string    `json:\"sub\"`", "Sub     string    `json:\"sub\"`\n\t\tIssuer  string    `json:\"issuer\"`"},
+		{"numbers are written that are not read back exactly", "digest.go", "n >= 1<<53 {", "n >= 1<<60 {"},
+		{"other forms than the canonical are read", "digest.go", "if again, err := s.canonical(); err != nil || string(again) != string(canonical) {", "if false {"},
 		{"invisible characters are let through", "text.go", " &&\n		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)", ""},
 		{"format characters are let through", "text.go", "unicode.S, unicode.Zs)", "unicode.S, unicode.Zs, unicode.Cf)"},
 		{"control characters are let through", "text.go", "unicode.S, unicode.Zs)", "unicode.S, unicode.Zs, unicode.Cc)"},
