@@ -58,8 +58,11 @@ func TestTheReferenceSaysWhichFieldsAreOptional(t *testing.T) {
 }
 
 func checkOptional(t *testing.T, prefix string, typ reflect.Type) {
-	for typ.Kind() == reflect.Slice {
-		prefix, typ = prefix+"[]", typ.Elem()
+	for typ.Kind() == reflect.Slice || typ.Kind() == reflect.Pointer {
+		if typ.Kind() == reflect.Slice {
+			prefix += "[]"
+		}
+		typ = typ.Elem()
 	}
 	if typ.Kind() != reflect.Struct {
 		return
@@ -77,7 +80,7 @@ func checkOptional(t *testing.T, prefix string, typ reflect.Type) {
 }
 
 func TestTheReferenceShowsTheExamplesThatAreTested(t *testing.T) {
-	for _, file := range []string{"development.yaml", "production.yaml", "bootstrap.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "bootstrap.yaml"} {
 		if !strings.Contains(reference(t), "```yaml\n"+example(t, file)+"```\n") {
 			t.Errorf("%s is not in the reference as it is", file)
 		}
