@@ -11,8 +11,12 @@ build:
 	go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%)
 
 test:
-	./scripts/need openssl
+	./scripts/need openssl postgresql
 	go test ./...
+	KEYSERVER_TEST_DATABASE=postgres go test $(ON_BOTH)
+
+# What is tested on whole servers is tested on both databases; the store's contract is by itself.
+ON_BOTH := ./internal/keyserver ./internal/httpapi ./cmd/keyserver
 
 # The main job, end to end, each step proven. demo-up leaves it running.
 demo demo-up: build

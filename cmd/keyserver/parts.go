@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"example.org/keyserver/internal/audit"
@@ -63,6 +65,9 @@ func openKeystores(c config.Config, how func(path string, passphrase []byte) (*s
 func createOrOpen(path string, passphrase []byte) (*software.Keystore, error) {
 	open, err := software.Open(path, passphrase)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
 		return software.Create(path, passphrase, software.Options{})
 	}
 	return open, err
@@ -127,6 +132,3 @@ func checkIssuers(c config.Config, issuers []law.Issuer) error {
 	}
 	return nil
 }
-
-// location is where the database is.
-func location(c config.Config) store.Location { return store.File(c.Database.SQLite) }

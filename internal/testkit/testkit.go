@@ -97,16 +97,24 @@ func NewWith(t testing.TB, o Options) *Kit {
 	return k
 }
 
-func (k *Kit) location() store.Location {
-	switch name := os.Getenv(Database); {
-	case k.options.Shared || name == "postgres":
-		return postgrestest.Confined(postgrestest.New(k))
-	case name == "" || name == "sqlite":
-		return store.File(filepath.Join(k.Dir, "keyserver.db"))
+// OnPostgres says whether [Database] asks for PostgreSQL.
+func OnPostgres(t testing.TB) bool {
+	t.Helper()
+	switch name := os.Getenv(Database); name {
+	case "postgres":
+		return true
+	case "", "sqlite":
 	default:
-		k.Fatalf("%s is %q; say sqlite or postgres", Database, name)
-		return store.Location{}
+		t.Fatalf("%s is %q; say sqlite or postgres", Database, name)
 	}
+	return false
+}
+
+func (k *Kit) location() store.Location {
+	if k.options.Shared || OnPostgres(k) {
+		return postgrestest.Confined(postgrestest.New(k))
+	}
+	return store.File(filepath.Join(k.Dir, "keyserver.db"))
 }
 
 func (k *Kit) storeOptions() store.Options {
