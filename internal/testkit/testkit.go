@@ -110,6 +110,28 @@ func OnPostgres(t testing.TB) bool {
 	return false
 }
 
+// Another starts a further server on the same database, with the same keystore and clock, on a kit of its own.
+// The database is a shared one.
+func (k *Kit) Another() *Kit {
+	k.Helper()
+	return k.AnotherAt(k.Location)
+}
+
+// AnotherAt is Another that reaches the database in another way.
+func (k *Kit) AnotherAt(at store.Location) *Kit {
+	k.Helper()
+	other := &Kit{
+		TB: k.TB, Clock: k.Clock, IdP: k.IdP, Keystore: k.Keystore, Dir: k.Dir, Location: at, ServerID: k.ServerID,
+		logKey: k.logKey, options: k.options,
+	}
+	other.start()
+	k.Cleanup(func() {
+		other.Check()
+		other.stop()
+	})
+	return other
+}
+
 func (k *Kit) location() store.Location {
 	if k.options.Shared || OnPostgres(k) {
 		return postgrestest.Confined(postgrestest.New(k))
