@@ -5,7 +5,7 @@ export CGO_ENABLED := 0
 TOOL := go tool -modfile=tools/go.mod
 PROGRAMS := keyserver ks devidp
 HSM := ./cmd/keyserver-hsm
-TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool 
+TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool postgresql
 
 .PHONY: build test demo demo-up lint bench mutants fuzz generate clean
 
@@ -18,7 +18,11 @@ build:
 test:
 	./scripts/need $(TEST_NEEDS)
 	go test ./...
+	KEYSERVER_TEST_DATABASE=postgres go test $(ON_BOTH)
 	CGO_ENABLED=1 go test $(HSM)
+
+# What is tested on whole servers is tested on both databases; the store's contract is by itself.
+ON_BOTH := ./internal/keyserver ./internal/httpapi ./cmd/keyserver
 
 # The main job, end to end, each step proven. demo-up leaves it running.
 demo demo-up: build

@@ -69,6 +69,7 @@ func (p *program) rootCommand() *cobra.Command {
 		p.initCommand(read),
 		p.serveCommand(read),
 		p.verifyCommand(read),
+		p.upgradeCommand(read),
 		p.group("clock", "Put up with a clock that went back", p.clockAcceptCommand(read)),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: strings.TrimSpace(helpExitCodes)},
 	)

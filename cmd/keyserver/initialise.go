@@ -51,11 +51,15 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	if err := errors.Join(checkSecrets(cfg)...); err != nil {
 		return err
 	}
+	at, err := locationOfOwner(cfg)
+	if err != nil {
+		return err
+	}
 	key, err := firstLogKey(cfg)
 	if err != nil {
 		return err
 	}
-	db, err := store.Create(ctx, location(cfg), key.signer.Name(), store.Options{Clock: p.now, Serve: true})
+	db, err := store.Create(ctx, at, key.signer.Name(), store.Options{Clock: p.now, Serve: true})
 	if err != nil {
 		return err
 	}
@@ -133,6 +137,9 @@ func (k logKey) write() error {
 		return nil
 	}
 	dir := filepath.Dir(k.file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
 	draft, err := os.CreateTemp(dir, ".new-log-key-*") // for its owner alone
 	if err != nil {
 		return err

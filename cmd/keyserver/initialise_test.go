@@ -38,7 +38,7 @@ func TestInitMakesAKeyserverOnce(t *testing.T) {
 	s.refused(s.init(), exitFailed, "creating database", "it is initialised already, which is done only once")
 	s.remove("data/log.key")
 	s.refused(s.init(), exitFailed, "it is initialised already")
-	if got := s.names("data"); got != "keys keyserver.db keyserver.db.lock" {
+	if got := s.names("data"); got != s.files("keys keyserver.db keyserver.db.lock") {
 		t.Errorf("a second init has made another log key: %s", got)
 	}
 	s.write("data/log.key", key)
@@ -152,7 +152,7 @@ func TestInitTakesTheLogKeyFromTheEnvironment(t *testing.T) {
 	if r := s.must(s.init()); !strings.Contains(r.stdout, "server    keyserver/from-the-environment\nlog key   "+verifier+"\n") {
 		t.Errorf("it prints:\n%s", r.stdout)
 	}
-	if got := s.names("data"); got != "keys keyserver.db keyserver.db.lock" {
+	if got := s.names("data"); got != s.files("keys keyserver.db keyserver.db.lock") {
 		t.Errorf("it has made: %s", got)
 	}
 	if v := s.serve(); v.said["server"] != "keyserver/from-the-environment" {
@@ -170,11 +170,13 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 	}
 	empty := func(s *site) {
 		mkdir(s, "data")
-		s.write("data/keyserver.db", "")
+		if !s.at.Shared() {
+			s.write("data/keyserver.db", "")
+		}
 	}
 	// database is what store.Create leaves, for a server whose log key was lost with the process.
 	database := func(s *site) {
-		db, err := store.Create(s.Context(), store.File(s.path("data/keyserver.db")), "keyserver/lost", store.Options{Clock: s.clock.Now})
+		db, err := store.Create(s.Context(), s.at, "keyserver/lost", store.Options{Clock: s.clock.Now})
 		if err == nil {
 			err = db.Close()
 		}
@@ -191,7 +193,7 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		db, err := store.Create(s.Context(), store.File(s.path("data/keyserver.db")), key.signer.Name(), store.Options{Clock: s.clock.Now})
+		db, err := store.Create(s.Context(), s.at, key.signer.Name(), store.Options{Clock: s.clock.Now})
 		if err == nil {
 			err = db.Close()
 		}
@@ -211,6 +213,7 @@ func TestInitThatWasCutOffCanBeDoneAgain(t *testing.T) {
 		"before the log key was written":  database,
 		"while the log key was written": func(s *site) {
 			database(s)
+			mkdir(s, "data")
 			s.write("data/.new-log-key-123", "PRIVATE+KEY+keyser")
 		},
 		"before the keystore was made":        withLogKey,

@@ -4,6 +4,8 @@
 //	keyserver init --config keyserver.yaml --bootstrap bootstrap.yaml
 //	keyserver serve --config keyserver.yaml
 //	keyserver verify --config keyserver.yaml
+//	keyserver upgrade --config keyserver.yaml
+//	keyserver migrate --config keyserver.yaml --from sqlite:PATH --to postgres:
 //	keyserver clock accept --config keyserver.yaml
 //
 // What was asked for is on the standard output; errors, progress and the server's log are on the standard

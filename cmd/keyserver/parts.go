@@ -103,6 +103,9 @@ func workerOf(c config.PKCS11) (string, error) {
 func createOrOpen(path string, passphrase []byte) (*software.Keystore, error) {
 	open, err := software.Open(path, passphrase)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
 		return software.Create(path, passphrase, software.Options{})
 	}
 	return open, err
@@ -181,6 +184,3 @@ func checkIssuers(c config.Config, issuers []law.Issuer) error {
 	}
 	return nil
 }
-
-// location is where the database is.
-func location(c config.Config) store.Location { return store.File(c.Database.SQLite) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,12 +16,16 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.org/keyserver/internal/store/postgrestest"
+	"example.org/keyserver/internal/testkit"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"keyserver": main}) }
 
 // TestScripts runs what keyserver promises: every script in testdata, with the real program as a process of
-// its own. Each begins in a directory with the files of a site.
+// its own. Each begins in a directory with the files of a site, on the database that testkit.Database names; the
+// condition [postgres] tells which one.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -28,12 +33,22 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			var err error
+			configuration := configFile
+			if testkit.OnPostgres(t) {
+				configuration = strings.Replace(configFile, sqliteConfig, databaseConfig(postgrestest.Confined(postgrestest.New(t))), 1)
+			}
 			for name, text := range map[string]string{
-				"keyserver.yaml": configFile, "bootstrap.yaml": strings.ReplaceAll(bootstrapFile, "ISSUER", "http://127.0.0.1:9000"), "passphrase": passphrase + "\n",
+				"keyserver.yaml": configuration, "bootstrap.yaml": strings.ReplaceAll(bootstrapFile, "ISSUER", "http://127.0.0.1:9000"), "passphrase": passphrase + "\n",
 			} {
 				err = errors.Join(err, os.WriteFile(filepath.Join(env.WorkDir, name), []byte(text), 0o600))
 			}
 			return err
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "postgres" {
+				return false, fmt.Errorf("unknown condition %s", name)
+			}
+			return testkit.OnPostgres(t), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "edit": edit, "await": await, "get": get, "dangle": dangle, "unreachable": unreachable, "mode": mode,

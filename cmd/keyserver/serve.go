@@ -48,7 +48,11 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := p.openDatabase(ctx, location(cfg), true)
+	at, err := location(cfg)
+	if err != nil {
+		return err
+	}
+	db, err := p.openDatabase(ctx, at, true)
 	if err != nil {
 		return err
 	}

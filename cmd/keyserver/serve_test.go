@@ -55,13 +55,15 @@ func TestAServerSaysWhoAndWhereItIsAndStopsWithoutLeavingAnythingBehind(t *testi
 	if code := v.end(); code != exitOK {
 		t.Errorf("asked to stop, it ended with %d\n%s", code, v.log)
 	}
-	if got := s.names("data"); got != "keys keyserver.db keyserver.db.lock log.key" {
+	if got := s.names("data"); got != s.files("keys keyserver.db keyserver.db.lock log.key") {
 		t.Errorf("it leaves %s behind", got)
 	}
 }
 
-func TestASecondServerOnTheSameDatabaseIsRefused(t *testing.T) {
-	s := newKeyserver(t)
+func TestASecondServerOnTheSameFileIsRefused(t *testing.T) {
+	s := newSQLiteSite(t)
+	s.quickKeystore()
+	s.must(s.init())
 	v := s.serve()
 	s.refused(s.run("serve"), exitFailed, "another keyserver serves this database")
 	s.refused(s.init(), exitFailed, "another keyserver serves this database")
@@ -289,8 +291,8 @@ func TestAStartIsRefused(t *testing.T) {
 			[]string{"reading the TLS certificate: open ", "server.key: no such file"},
 		},
 		"no database": {
-			func(s *site) { s.remove("data/keyserver.db") },
-			[]string{"data/keyserver.db", "the database is not initialised; run keyserver init"},
+			(*site).loseDatabase,
+			[]string{"opening database ", "the database is not initialised; run keyserver init"},
 		},
 		"no configuration file": {
 			func(s *site) { s.remove("keyserver.yaml") },
@@ -302,8 +304,8 @@ func TestAStartIsRefused(t *testing.T) {
 			s := base.twin(t)
 			c.spoil(s)
 			s.refused(s.run("serve"), exitFailed, c.words...)
-			if _, err := os.Stat(s.path("data/keyserver.db")); err != nil {
-				return // which is what it was refused for
+			if name == "no database" {
+				return
 			}
 			if got := s.logSize(); got != size {
 				t.Errorf("the audit log has %d entries, want %d as before", got, size)
@@ -358,7 +360,7 @@ func TestAKeyPairThatWasReplacedIsRefused(t *testing.T) {
 // logSize is how many entries the audit log has. Nobody may be serving it.
 func (s *site) logSize() int64 {
 	s.Helper()
-	db, err := store.Open(s.Context(), store.File(s.path("data/keyserver.db")), store.Options{Clock: s.clock.Now, Serve: true})
+	db, err := store.Open(s.Context(), s.at, store.Options{Clock: s.clock.Now, Serve: true})
 	if err != nil {
 		s.Fatal(err)
 	}

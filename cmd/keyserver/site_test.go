@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -20,6 +22,8 @@ import (
 	"example.org/keyserver/internal/identity/identitytest"
 	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+	"example.org/keyserver/internal/store/postgrestest"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -31,6 +35,7 @@ type site struct {
 	clock *testkit.Clock
 	env   map[string]string
 	idp   *identitytest.IdP
+	at    store.Location // of the database, for its owner
 
 	tokens []string
 }
@@ -89,14 +94,66 @@ keys:
     keystore: software
 `
 
-// newSite writes the files that an operator writes.
+// sqliteConfig is where the database of a site is that has a file.
+const sqliteConfig = "  sqlite: data/keyserver.db\n"
+
+// newSite writes the files that an operator writes, for the database that testkit.Database names.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{TB: t, dir: t.TempDir(), clock: testkit.NewClock(), env: map[string]string{}, idp: identitytest.New(t)}
-	s.write("keyserver.yaml", configFile)
+	if testkit.OnPostgres(t) {
+		return newPostgresSite(t)
+	}
+	return newSQLiteSite(t)
+}
+
+func newSQLiteSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{TB: t, dir: t.TempDir()}
+	s.at = store.File(s.path("data/keyserver.db"))
+	s.setUp()
+	return s
+}
+
+func newPostgresSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{TB: t, dir: t.TempDir(), at: postgrestest.Confined(postgrestest.New(t))}
+	s.at.Postgres.Confined = false // as in development mode
+	s.setUp()
+	return s
+}
+
+func (s *site) setUp() {
+	s.Helper()
+	s.clock, s.env, s.idp = testkit.NewClock(), map[string]string{}, identitytest.New(s)
+	s.write("keyserver.yaml", strings.Replace(configFile, sqliteConfig, databaseConfig(s.at), 1))
 	s.write("bootstrap.yaml", strings.ReplaceAll(bootstrapFile, "ISSUER", s.idp.URL))
 	s.write("passphrase", passphrase+"\n")
-	return s
+}
+
+// databaseConfig says in a configuration where the database is.
+func databaseConfig(at store.Location) string {
+	if p := at.Postgres; p != nil {
+		return fmt.Sprintf("  postgres: {host: %s, port: %d, name: %s, user: %s, owner: {user: %s}}\n", p.Host, p.Port, p.Name, p.Server.Name, p.Owner.Name)
+	}
+	return sqliteConfig
+}
+
+// files is what is in a directory of a site with these files, if the database is none of them.
+func (s *site) files(names string) string {
+	if s.at.Shared() {
+		return strings.NewReplacer("keyserver.db.lock ", "", "keyserver.db ", "", " keyserver.db keyserver.db.lock", "").Replace(names)
+	}
+	return names
+}
+
+// loseDatabase removes all that is in the database.
+func (s *site) loseDatabase() {
+	s.Helper()
+	if s.at.Shared() {
+		postgrestest.Exec(s, s.at, `DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner; GRANT USAGE ON SCHEMA public TO PUBLIC`)
+		return
+	}
+	s.remove("data/keyserver.db")
 }
 
 // newKeyserver is a site after keyserver init.
@@ -128,11 +185,15 @@ func (s *site) quickKeystore(pairs ...law.KeyID) {
 	}
 }
 
-// twin is a copy of the site as it is.
+// twin is a copy of the site as it is while nobody serves it.
 func (s *site) twin(t testing.TB) *site {
 	t.Helper()
 	twin := &site{TB: t, dir: filepath.Join(t.TempDir(), "twin"), clock: s.clock, env: maps.Clone(s.env), idp: s.idp}
 	twin.copy(s.dir, twin.dir)
+	if twin.at = store.File(twin.path("data/keyserver.db")); s.at.Shared() {
+		twin.at = postgrestest.Copy(t, s.at)
+		twin.edit("keyserver.yaml", databaseConfig(s.at), databaseConfig(twin.at))
+	}
 	return twin
 }
 
@@ -335,6 +396,16 @@ func (v *serving) sign(o api.Operation, text string) string {
 		v.Fatal(err)
 	}
 	return signed.Checkpoint
+}
+
+// unavailable demands that a sign order gets 503 with the time after which to ask again.
+func (v *serving) unavailable(o api.Operation, text string) {
+	v.Helper()
+	_, err := v.as("olga").PlaceSignOrder(v.Context(), o.ID, "sign-"+text, api.NewSignOrder{KeyID: o.Keys[0].KeyID, Data: []byte(text)})
+	problem, is := errors.AsType[*api.Problem](err)
+	if !is || problem.Status != http.StatusServiceUnavailable || problem.RetryAfter <= 0 {
+		v.Errorf("signing %s: %v (%+v)", text, err, problem)
+	}
 }
 
 // token is an access token of a subject.

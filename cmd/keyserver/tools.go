@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"example.org/keyserver/internal/config"
 	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/store"
 )
 
 func (p *program) checkCommand(path *string) *cobra.Command {
@@ -23,7 +23,7 @@ func (p *program) checkCommand(path *string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(checkFiles(cfg)...); err != nil {
+		if err := errors.Join(p.checkFiles(cfg)...); err != nil {
 			return err
 		}
 		return p.printf("%s is right\n", *path)
@@ -31,11 +31,17 @@ func (p *program) checkCommand(path *string) *cobra.Command {
 }
 
 // checkFiles says what of the files and variables that a configuration names cannot be used.
-func checkFiles(cfg config.Config) []error {
+func (p *program) checkFiles(cfg config.Config) []error {
 	problems := checkSecrets(cfg)
 	_, _, err := readLogKey(cfg)
-	_, noDatabase := os.Stat(cfg.Database.SQLite)
-	if toBeMade := errors.Is(err, fs.ErrNotExist) && errors.Is(noDatabase, fs.ErrNotExist); err != nil && !toBeMade { // by init
+	switch absent := errors.Is(err, fs.ErrNotExist); {
+	case absent && databaseMissing(cfg): // init makes both
+	case absent && cfg.Database.Postgres != nil:
+		p.notef("there is no log key yet: keyserver init makes it; a further server gets a copy of the first one's")
+	case err != nil:
+		problems = append(problems, err)
+	}
+	if err := checkDatabase(cfg); err != nil {
 		problems = append(problems, err)
 	}
 	if _, err := readTLS(cfg); err != nil {
@@ -56,6 +62,32 @@ func (p *program) showCommand(path *string) *cobra.Command {
 	})
 }
 
+func (p *program) upgradeCommand(read func() (config.Config, error)) *cobra.Command {
+	return p.command(&cobra.Command{
+		Use: "upgrade", Short: "Bring the database to what this version of the program needs",
+		Long: "upgrade migrates the tables of the database, as their owner, and gives the server's role again what it needs\n" +
+			"of them. Stop all servers and make a backup first; there is no way back to an older version. A server migrates\n" +
+			"a SQLite database by itself when it starts.",
+	}, func(ctx context.Context) error {
+		cfg, err := read()
+		if err != nil {
+			return err
+		}
+		at, err := locationOfOwner(cfg)
+		if err != nil {
+			return err
+		}
+		from, to, err := store.Upgrade(ctx, at, store.Options{Clock: p.now, Serve: true})
+		switch {
+		case err != nil:
+			return err
+		case from == to:
+			return p.printf("the database is of version %d, which is what this keyserver needs; there is nothing to do\n", to)
+		}
+		return p.printf("the database was of version %d and is of version %d now\n", from, to)
+	})
+}
+
 func (p *program) clockAcceptCommand(read func() (config.Config, error)) *cobra.Command {
 	return p.command(&cobra.Command{
 		Use: "accept", Short: "Accept a clock that went back: every open operation expires",
@@ -67,7 +99,11 @@ func (p *program) clockAcceptCommand(read func() (config.Config, error)) *cobra.
 		if err != nil {
 			return err
 		}
-		db, err := p.openDatabase(ctx, location(cfg), false)
+		at, err := location(cfg)
+		if err != nil {
+			return err
+		}
+		db, err := p.openDatabase(ctx, at, false)
 		if err != nil {
 			return err
 		}

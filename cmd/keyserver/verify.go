@@ -44,7 +44,11 @@ func (p *program) verify(ctx context.Context, cfg config.Config, checkpoints []s
 	if err != nil {
 		return err
 	}
-	db, err := store.OpenForInspection(ctx, location(cfg), store.Options{Clock: p.now})
+	at, err := location(cfg)
+	if err != nil {
+		return err
+	}
+	db, err := store.OpenForInspection(ctx, at, store.Options{Clock: p.now})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"example.org/keyserver/internal/store/postgrestest"
 )
 
 func TestVerifyOfACleanDatabaseSaysWhatItHas(t *testing.T) {
@@ -49,6 +51,10 @@ func TestVerifyRunsWhileTheServerServes(t *testing.T) {
 // intrude does to the database what somebody with SQL can.
 func (s *site) intrude(statements ...string) {
 	s.Helper()
+	if s.at.Shared() {
+		postgrestest.Exec(s, s.at, strings.Join(statements, "; "))
+		return
+	}
 	db, err := sql.Open("sqlite", s.path("data/keyserver.db")+"?_pragma=foreign_keys(0)&_pragma=ignore_check_constraints(1)")
 	if err != nil {
 		s.Fatal(err)

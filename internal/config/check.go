@@ -39,7 +39,7 @@ func (c Config) Check() []error {
 	}
 	k.listeners(c)
 	k.url(c)
-	k.database(c.Database)
+	k.database(c)
 	if fault := c.LogKey.fault(); fault != "" {
 		k.refuse("log-key: %s", fault)
 	}
@@ -117,18 +117,6 @@ func sensiblePort(u *url.URL) bool {
 func onLoopback(u *url.URL) bool {
 	a, err := netip.ParseAddr(u.Hostname())
 	return err == nil && a.Unmap().IsLoopback() || u.Hostname() == "localhost"
-}
-
-// A path is on this machine, which development mode asks for. What SQLite would take for more than a path
-// is refused in every mode.
-func (k *checker) database(d Database) {
-	path := d.SQLite
-	switch {
-	case path == "":
-		k.refuse("database: sqlite is missing; write the path of the database file")
-	case strings.Contains("/"+path, "/file:") || strings.Contains(path, "?") || filepath.Base(path) == ":memory:":
-		k.refuse("database: sqlite must be the plain path of a file, without file:, :memory: or a question mark")
-	}
 }
 
 var keystoreName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)

@@ -68,12 +68,6 @@ type TLS struct {
 	KeyFile string `yaml:"key-file"`
 }
 
-// Database says where the database is.
-type Database struct {
-	// SQLite is the path of the database file. The zero value is refused.
-	SQLite string `yaml:"sqlite"`
-}
-
 // Keystore is one place where private keys live.
 type Keystore struct {
 	// Name is what keys call it by. The zero value is refused.
@@ -182,7 +176,7 @@ func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []
 }
 
 func (c *Config) paths() []*string {
-	paths := []*string{&c.TLS.CertificateFile, &c.TLS.KeyFile, &c.Database.SQLite}
+	paths := append([]*string{&c.TLS.CertificateFile, &c.TLS.KeyFile}, c.Database.paths()...)
 	for _, k := range c.Keystores {
 		if k.Software != nil {
 			paths = append(paths, &k.Software.Directory)
@@ -198,7 +192,7 @@ func (c *Config) paths() []*string {
 }
 
 func (c *Config) secrets() []*Secret {
-	secrets := []*Secret{&c.LogKey}
+	secrets := append([]*Secret{&c.LogKey}, c.Database.secrets()...)
 	for _, k := range c.Keystores {
 		if k.Software != nil {
 			secrets = append(secrets, &k.Software.Passphrase)

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,7 +55,7 @@ func read(t *testing.T, text string) Config {
 }
 
 func TestTheExamplesAreAccepted(t *testing.T) {
-	for _, file := range []string{"development.yaml", "production.yaml", "hsm.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "hsm.yaml"} {
 		c, err := Read(filepath.Join("testdata", file), environment(nil))
 		if err != nil {
 			t.Fatal(err)
@@ -156,6 +157,31 @@ func TestEveryPathIsRelativeToTheFile(t *testing.T) {
 	for _, w := range want {
 		if !strings.Contains(shown(t, c), w+"\n") {
 			t.Errorf("%s is not in\n%s", w, shown(t, c))
+		}
+	}
+}
+
+func TestPathsAndSecretsOfAPostgreSQLDatabaseAreThoseOfTheFile(t *testing.T) {
+	const more = "owner: {user: keyserver_owner, password: {env: OWNER_PASSWORD}}\n    tls:\n      certificate-file: /c.pem\n      key-file: /k.pem\n      ca-file:"
+	text := strings.ReplaceAll(edited(t, "production-postgres.yaml", "tls:\n      ca-file:", more), ": /", ": ./")
+	path := write(t, text)
+	c, err := Read(path, environment(map[string]string{"OWNER_PASSWORD": "hunter2-canary"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, p := filepath.Dir(path), c.Database.Postgres
+	if c.Database.SQLite != "" || p.Password.File != dir+"/etc/keyserver/database.password" || p.Host != "db.example.com" {
+		t.Errorf("it is %+v", p)
+	}
+	if want := (DatabaseTLS{dir + "/etc/keyserver/tls/database-ca.pem", dir + "/c.pem", dir + "/k.pem"}); *p.TLS != want {
+		t.Errorf("TLS is %+v, want %+v", *p.TLS, want)
+	}
+	if password, err := p.Owner.Password.Read(); err != nil || string(password) != "hunter2-canary" {
+		t.Errorf("the owner's password is %q (%v)", password, err)
+	}
+	for _, said := range []string{shown(t, c), fmt.Sprintf("%v %+v %#v", c, p, *p.Owner)} {
+		if strings.Contains(said, "hunter2") {
+			t.Errorf("it says what is secret: %s", said)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func checkOptional(t *testing.T, prefix string, typ reflect.Type) {
 }
 
 func TestTheReferenceShowsTheExamplesThatAreTested(t *testing.T) {
-	for _, file := range []string{"development.yaml", "production.yaml", "hsm.yaml", "bootstrap.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "hsm.yaml", "bootstrap.yaml"} {
 		if !strings.Contains(reference(t), "```yaml\n"+example(t, file)+"```\n") {
 			t.Errorf("%s is not in the reference as it is", file)
 		}

@@ -111,22 +111,15 @@ func Create(ctx context.Context, at Location, server string, o Options) (*DB, er
 			return nil, fmt.Errorf("creating database %s: %w", at, err)
 		}
 	}
-	if err := asOwner(ctx, at, o, func(db *DB) error { return db.name(ctx, server) }); err != nil {
+	if err := asOwner(ctx, at, o, nil, func(db *DB) error { return db.name(ctx, server) }); err != nil {
 		return nil, fmt.Errorf("creating database %s: %w", at, err)
 	}
 	return Open(ctx, at, o)
 }
 
-// Upgrade brings the tables of a database to what this version of the program knows, as their owner.
-func Upgrade(ctx context.Context, at Location, o Options) error {
-	if err := asOwner(ctx, at, o, func(*DB) error { return nil }); err != nil {
-		return fmt.Errorf("upgrading database %s: %w", at, err)
-	}
-	return nil
-}
-
-// asOwner makes or migrates the tables, and does something as their owner.
-func asOwner(ctx context.Context, at Location, o Options, do func(*DB) error) (err error) {
+// asOwner makes or migrates the tables, and does something as their owner before and after that. Both may be
+// nil.
+func asOwner(ctx context.Context, at Location, o Options, before, after func(*DB) error) (err error) {
 	db := newDB(at, o)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if at.Shared() {
@@ -137,11 +130,14 @@ func asOwner(ctx context.Context, at Location, o Options, do func(*DB) error) (e
 	if err == nil {
 		err = db.ready(ctx)
 	}
+	if err == nil && before != nil {
+		err = before(db)
+	}
 	if err == nil {
 		err = db.migrate(ctx)
 	}
-	if err == nil {
-		err = do(db)
+	if err == nil && after != nil {
+		err = after(db)
 	}
 	if err == nil && at.Shared() && at.Postgres.owner() != at.Postgres.Server {
 		err = grant(ctx, db.pool, at.Postgres.Server.Name)
@@ -233,14 +229,10 @@ func (db *DB) dial(ctx context.Context) (*conn, error) {
 // upToDate checks that the tables are what this version of the program knows. A server migrates a file by
 // itself.
 func (db *DB) upToDate(ctx context.Context, serve bool) error {
-	provider, err := db.migrations()
-	if err != nil {
-		return err
-	}
-	is, known, err := provider.GetVersions(ctx)
+	is, known, err := db.version(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("reading its version: %w", err)
+		return err
 	case is == known:
 		return nil
 	case is == 0:

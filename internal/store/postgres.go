@@ -25,8 +25,9 @@ const (
 var postgres = dialect{
 	name: "postgres", goose: goose.DialectPostgres,
 	begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`, lockHead: ` FOR UPDATE`, view: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
-	clock:    `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
-	patience: patience, fatal: fatalToPostgres,
+	clock:     `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
+	versioned: `SELECT to_regclass('goose_db_version') IS NOT NULL`,
+	patience:  patience, fatal: fatalToPostgres,
 }
 
 // connectPostgres makes ready to connect as the role.

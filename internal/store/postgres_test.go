@@ -130,7 +130,8 @@ func TestARoleThatCouldRewriteTheLogIsRefusedWhereItMustNot(t *testing.T) {
 		}
 	}
 	confined := postgrestest.Confined(at)
-	must(t, store.Upgrade(t.Context(), confined, withClock(store.Options{})))
+	_, _, err := store.Upgrade(t.Context(), confined, withClock(store.Options{}))
+	must(t, err)
 	must(t, openShared(t, confined).Close())
 	for _, grant := range []string{`UPDATE ON audit_hashes`, `DELETE ON audit_events`, `TRUNCATE ON audit_events`} {
 		postgrestest.Exec(t, at, `GRANT `+grant+` TO `+postgrestest.Server)

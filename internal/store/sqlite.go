@@ -27,6 +27,8 @@ type dialect struct {
 	begin    string // begins a write transaction
 	lockHead string // appended to the query that reads the head under the write lock
 	view     string // begins a transaction that reads one state
+	// versioned asks whether there is a table that says of which version the others are.
+	versioned string
 	// check says what is wrong with a new connection.
 	check func(context.Context, *sql.Conn) error
 	// fatal says whether an error means that the whole batch cannot be stored.
@@ -42,6 +44,7 @@ type dialect struct {
 
 var sqlite = dialect{
 	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite, clock: `0`, anonymous: true,
+	versioned: `SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'goose_db_version'`,
 }
 
 // Versions before this one could corrupt a database in WAL mode.

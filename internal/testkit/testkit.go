@@ -97,16 +97,46 @@ func NewWith(t testing.TB, o Options) *Kit {
 	return k
 }
 
-func (k *Kit) location() store.Location {
-	switch name := os.Getenv(Database); {
-	case k.options.Shared || name == "postgres":
-		return postgrestest.Confined(postgrestest.New(k))
-	case name == "" || name == "sqlite":
-		return store.File(filepath.Join(k.Dir, "keyserver.db"))
+// OnPostgres says whether [Database] asks for PostgreSQL.
+func OnPostgres(t testing.TB) bool {
+	t.Helper()
+	switch name := os.Getenv(Database); name {
+	case "postgres":
+		return true
+	case "", "sqlite":
 	default:
-		k.Fatalf("%s is %q; say sqlite or postgres", Database, name)
-		return store.Location{}
+		t.Fatalf("%s is %q; say sqlite or postgres", Database, name)
 	}
+	return false
+}
+
+// Another starts a further server on the same database, with the same keystore and clock, on a kit of its own.
+// The database is a shared one.
+func (k *Kit) Another() *Kit {
+	k.Helper()
+	return k.AnotherAt(k.Location)
+}
+
+// AnotherAt is Another that reaches the database in another way.
+func (k *Kit) AnotherAt(at store.Location) *Kit {
+	k.Helper()
+	other := &Kit{
+		TB: k.TB, Clock: k.Clock, IdP: k.IdP, Keystore: k.Keystore, Dir: k.Dir, Location: at, ServerID: k.ServerID,
+		logKey: k.logKey, options: k.options,
+	}
+	other.start()
+	k.Cleanup(func() {
+		other.Check()
+		other.stop()
+	})
+	return other
+}
+
+func (k *Kit) location() store.Location {
+	if k.options.Shared || OnPostgres(k) {
+		return postgrestest.Confined(postgrestest.New(k))
+	}
+	return store.File(filepath.Join(k.Dir, "keyserver.db"))
 }
 
 func (k *Kit) storeOptions() store.Options {

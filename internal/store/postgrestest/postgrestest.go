@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -39,7 +40,8 @@ const (
 type Cluster struct {
 	Dir   string // holds its files, and its socket
 	Port  int
-	stop  io.Closer // closing it ends the cluster
+	say   io.WriteCloser // closing it ends the cluster
+	said  *bufio.Reader
 	ended *exec.Cmd
 	made  atomic.Int64 // databases
 	mu    sync.Mutex
@@ -89,6 +91,26 @@ func ExecAs(t testing.TB, at store.Location, role, statement string) error {
 		t.Fatal(err)
 	}
 	return c.execAs(context.Background(), at.Postgres.Name, role, statement)
+}
+
+// Copy makes a copy of a database that nobody uses, until the test ends.
+func Copy(t testing.TB, of store.Location) store.Location {
+	t.Helper()
+	c, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := *of.Postgres
+	at.Name = fmt.Sprintf("keyserver_%d", c.made.Add(1))
+	if err := c.Exec(context.Background(), postgres, `CREATE DATABASE `+at.Name+` OWNER `+Owner+` TEMPLATE `+of.Postgres.Name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Exec(context.Background(), postgres, `DROP DATABASE `+at.Name+` WITH (FORCE)`); err != nil {
+			t.Error(err)
+		}
+	})
+	return store.Location{Postgres: &at}
 }
 
 // NewDatabase makes an empty database, or takes one that was given back: making one takes a third of a second.
@@ -145,18 +167,27 @@ func (c *Cluster) execAs(ctx context.Context, database, role, statement string) 
 	return nil
 }
 
-// script runs the server until its standard input ends, which it does when the process that started it is
-// gone. It says when the server can be used.
+// script runs the server, stops and starts it as it is told, until its standard input ends, which it does when
+// the process that started it is gone. It says when that is done.
 const script = `
 set -eu
 bin=$1 dir=$2 port=$3
+start() {
+  "$bin/postgres" -D "$dir/data" -k "$dir" -p "$port" >>"$dir/log" 2>&1 &
+  server=$!
+  while ! "$bin/pg_isready" -q -h "$dir" -p "$port"; do kill -0 $server; done
+  echo started
+}
 "$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync --no-instructions >"$dir/log" 2>&1
-"$bin/postgres" -D "$dir/data" -k "$dir" -p "$port" -c listen_addresses= -c max_connections=300 >>"$dir/log" 2>&1 &
-server=$!
-while ! "$bin/pg_isready" -q -h "$dir" -p "$port"; do kill -0 $server; done
-echo ready
-cat >/dev/null
-kill -QUIT $server
+printf "listen_addresses = ''\nmax_connections = 300\n" >>"$dir/data/postgresql.conf"
+start
+while read -r order; do
+  case $order in
+    start) start ;;
+    stop) kill -INT $server; wait $server || true; echo stopped ;;
+  esac
+done
+kill -QUIT $server 2>/dev/null || true
 wait $server || true
 rm -rf "$dir"
 `
@@ -172,7 +203,11 @@ func Start(below string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Dir: dir, Port: 5432}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Dir: dir, Port: port}
 	if err := c.start(bin); err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		return nil, errors.Join(fmt.Errorf("starting PostgreSQL: %w\n%s", err, log), os.RemoveAll(dir))
@@ -210,17 +245,45 @@ func (c *Cluster) start(bin string) error {
 	if err := run.Start(); err != nil {
 		return err
 	}
-	c.stop, c.ended = stdin, run
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		return errors.Join(fmt.Errorf("it did not become ready: %q", line), err, c.Stop())
+	c.say, c.said, c.ended = stdin, bufio.NewReader(stdout), run
+	if err := c.await("started"); err != nil {
+		return errors.Join(err, c.Stop())
 	}
 	return nil
 }
 
+func (c *Cluster) await(word string) error {
+	if line, err := c.said.ReadString('\n'); line != word+"\n" {
+		return fmt.Errorf("the cluster in %s said %q, not %s (%w)", c.Dir, line, word, err)
+	}
+	return nil
+}
+
+// Halt shuts the server down as an operator does, without waiting for its clients.
+func (c *Cluster) Halt() error {
+	_, err := io.WriteString(c.say, "stop\n")
+	return errors.Join(err, c.await("stopped"))
+}
+
+// Resume starts the server again after Halt.
+func (c *Cluster) Resume() error {
+	_, err := io.WriteString(c.say, "start\n")
+	return errors.Join(err, c.await("started"))
+}
+
 // Stop ends the cluster and removes its files.
 func (c *Cluster) Stop() error {
-	err := c.stop.Close()
+	err := c.say.Close()
 	return errors.Join(err, c.ended.Wait())
+}
+
+// freePort is a port that nobody listens on. It is in the name of the socket, and free to be listened on too.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("looking for a free port: %w", err)
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // Signal sends a signal to the server's first process, as an operator does.
