@@ -239,8 +239,8 @@ func look[T any](ctx context.Context, k *Keyserver, fn func(*store.Reader) (T, e
 }
 
 // update is store.Update with this package's errors.
-func update[T any](ctx context.Context, k *Keyserver, fn func(*store.Tx) (T, error)) (T, error) {
-	out, err := store.Update(ctx, k.db, fn)
+func update[T any](ctx context.Context, k *Keyserver, fn func(*store.Tx) (T, error), wanted ...store.OrderKey) (T, error) {
+	out, err := store.Update(ctx, k.db, fn, wanted...)
 	return out, unavailable(err, "")
 }
 

@@ -249,7 +249,7 @@ func (k *Keyserver) Revoke(ctx context.Context, c Caller, id law.OperationID, re
 	})
 }
 
-type updater func(context.Context, *store.DB, func(*store.Tx) (Operation, error)) (Operation, error)
+type updater func(context.Context, *store.DB, func(*store.Tx) (Operation, error), ...store.OrderKey) (Operation, error)
 
 type verb func(law.Operation, law.Facts, time.Time) (law.Outcome, error)
 

@@ -56,6 +56,7 @@ func (k *Keyserver) PlaceSignOrder(ctx context.Context, c Caller, id law.Operati
 
 // place asks the law for a permit, and stores the use that it takes.
 func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (law.Placed, error) {
+	under := store.OrderKey{Operation: id, Key: ask.Key, Requester: c.Subject, IdempotencyKey: ask.IdempotencyKey}
 	return update(ctx, k, func(tx *store.Tx) (law.Placed, error) {
 		if c.stale(tx.Reader) {
 			return law.Placed{}, ErrStale
@@ -67,7 +68,7 @@ func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask
 		if !known {
 			return law.Placed{}, errNoOperation
 		}
-		prior, placedBefore, err := tx.OrderByIdempotencyKey(id, ask.Key, c.Subject, ask.IdempotencyKey)
+		prior, placedBefore, err := tx.OrderByKey(under)
 		if err != nil {
 			return law.Placed{}, err
 		}
@@ -88,7 +89,7 @@ func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask
 			return law.Placed{}, err
 		}
 		return p, refusal
-	})
+	}, under)
 }
 
 // attempt makes one attempt at a signature and stores what comes of it.

@@ -26,10 +26,11 @@ var errClosed = errors.New("the server is stopping")
 
 // job is one closure on its way through the writer.
 type job struct {
-	fn    func(*Tx) error
-	taken atomic.Bool // by the writer, or by its caller who went away
-	done  chan struct{}
-	err   error
+	fn     func(*Tx) error
+	wanted []OrderKey
+	taken  atomic.Bool // by the writer, or by its caller who went away
+	done   chan struct{}
+	err    error
 }
 
 // Update runs fn in a write transaction and returns its result once that is durable. A *law.Refusal that fn
@@ -37,24 +38,27 @@ type job struct {
 // wrote, and so does a failed write, even if fn does not return its error. fn has no effects outside the
 // transaction. It runs concurrently with nothing, and may be run together with others in one commit.
 //
+// The sign orders under the keys given are looked for together with those of others in the batch: fn finds them
+// faster then.
+//
 // An error that is not fn's own is *Unavailable, ErrBusy, or the context's error if the caller went away
 // before fn was begun: then nothing was changed, but see [Unavailable].
-func Update[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error)) (T, error) {
-	return update(ctx, db, db.rest, fn)
+func Update[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error), wanted ...OrderKey) (T, error) {
+	return update(ctx, db, db.rest, fn, wanted)
 }
 
 // UpdateFirst is Update before all others that wait: for revoking, rejecting and withdrawing, which must
 // work when everything else is overloaded, and for the results of signatures: what was begun is finished first.
-func UpdateFirst[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error)) (T, error) {
-	return update(ctx, db, db.first, fn)
+func UpdateFirst[T any](ctx context.Context, db *DB, fn func(*Tx) (T, error), wanted ...OrderKey) (T, error) {
+	return update(ctx, db, db.first, fn, wanted)
 }
 
-func update[T any](ctx context.Context, db *DB, queue chan *job, fn func(*Tx) (T, error)) (T, error) {
+func update[T any](ctx context.Context, db *DB, queue chan *job, fn func(*Tx) (T, error), wanted []OrderKey) (T, error) {
 	var out, none T
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	j := &job{done: make(chan struct{})}
+	j := &job{wanted: wanted, done: make(chan struct{})}
 	j.fn = func(tx *Tx) (err error) {
 		out, err = fn(tx)
 		return err
@@ -199,6 +203,7 @@ type batch struct {
 	at         instant
 	tree       audit.Tree
 	pending    pending
+	found      found
 	sent       bool  // the closure under way has sent something to the database
 	committing bool  // the commit may have happened
 	entangled  bool  // the error is of one closure, and nothing of the batch can be stored
@@ -210,7 +215,11 @@ type batch struct {
 func (b *batch) attempt(jobs []*job) ([]error, error) {
 	ctx, cancel := b.db.dialect.bound()
 	defer cancel()
-	if err := b.begin(ctx); err != nil {
+	var wanted []OrderKey
+	for _, j := range jobs {
+		wanted = append(wanted, j.wanted...)
+	}
+	if err := b.begin(ctx, wanted); err != nil {
 		return nil, err
 	}
 	defer b.end()
@@ -248,17 +257,11 @@ func (b *batch) ofOne(err error) bool {
 
 // store sends all that the batch has written.
 func (b *batch) store() error {
-	if err := b.pending.send(b.q); err != nil {
-		return err
+	head := statement{
+		text: `UPDATE head SET size = $1, mark = $2, configuration = $3 WHERE id = 1`,
+		args: []any{b.head.size, b.head.mark, b.head.configuration},
 	}
-	if err := b.q.exec(`UPDATE head SET size = $1, mark = $2, configuration = $3 WHERE id = 1`,
-		b.head.size, b.head.mark, b.head.configuration); err != nil {
-		return fmt.Errorf("storing head: %w", err)
-	}
-	if err := b.notify(); err != nil {
-		return fmt.Errorf("notifying other servers: %w", err)
-	}
-	return nil
+	return b.pending.send(b.q, append(b.notify(), head)...)
 }
 
 // lookUp finds out whether a commit happened whose answer was the error given: it is never run again
@@ -268,7 +271,7 @@ func (b *batch) lookUp(answer error) error {
 	defer cancel()
 	now := &batch{db: b.db, tree: b.tree}
 	var entries int
-	err := now.begin(ctx)
+	err := now.begin(ctx, nil)
 	if err == nil {
 		defer now.end()
 		err = now.q.row(`SELECT count(*) FROM audit_events WHERE idx = $1 AND batch = $2`, []any{b.before.size, b.id}, &entries)
@@ -292,16 +295,20 @@ func (d dialect) bound() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d.patience)
 }
 
-// begin takes the write lock and reads the head. end is to be called unless it failed.
-func (b *batch) begin(ctx context.Context) error {
+// begin takes the write lock, and reads what stands once it is held: the head, and the sign orders that the
+// closures will look for. end is to be called unless it failed.
+func (b *batch) begin(ctx context.Context, wanted []OrderKey) error {
+	var s standing
 	err := b.db.present()
 	if err == nil {
-		b.q, err = b.db.writer.begin(ctx, b.db.dialect.begin)
+		first := append(b.db.stand(&s, b.db.dialect.lockHead), b.found.lookFor(wanted)...)
+		b.q, err = b.db.writer.begin(ctx, b.db.dialect.begin, first...)
 	}
 	if err != nil {
 		return fmt.Errorf("taking the write lock: %w", err)
 	}
-	if err := b.lock(); err != nil {
+	b.before, b.head, b.at = s.head, s.head, s.at
+	if err := b.resume(s.found); err != nil {
 		b.end()
 		return err
 	}
@@ -310,26 +317,23 @@ func (b *batch) begin(ctx context.Context) error {
 
 func (b *batch) end() { b.db.writer.giveBack(b.q.c) }
 
-// lock takes the lock of the head, and reads what stands once it is held.
-func (b *batch) lock() error {
-	var err error
-	b.before, b.at, err = b.db.readHead(b.q, b.db.dialect.lockHead)
-	if lock := b.db.dialect.lockHead; err == nil && lock != "" { // what was read with the lock may be from before it
-		_, b.at, err = b.db.readHead(b.q, "")
+// resume makes the tree that of the log as it is.
+func (b *batch) resume(found bool) error {
+	if !found {
+		return fmt.Errorf("taking the write lock: %w", ErrNotInitialised)
 	}
-	if err != nil {
-		return fmt.Errorf("taking the write lock: %w", err)
-	}
-	b.head = b.before
 	if known := b.db.durable.Load(); known != nil && b.head.size < known.Size() {
 		return fmt.Errorf("the database has gone back: its audit log has %d entries and had %d; find out why (a restored backup, a standby that was behind?) before you restart the server",
 			b.head.size, known.Size())
 	}
-	if b.head.size != b.tree.Size() { // another process has written
-		if b.tree, err = audit.Resume(b.head.size, b.q); err != nil {
-			return fmt.Errorf("reading the audit log's edge: %w", err)
-		}
+	if b.head.size == b.tree.Size() {
+		return nil
 	}
+	tree, err := audit.Resume(b.head.size, b.q) // another process has written
+	if err != nil {
+		return fmt.Errorf("reading the audit log's edge: %w", err)
+	}
+	b.tree = tree
 	return nil
 }
 
@@ -341,7 +345,7 @@ func (b *batch) runOne(j *job) (err error) {
 		b.fatal = err
 		return err
 	}
-	tx.cache, tx.pending = &b.db.cache, &b.pending
+	tx.cache, tx.pending, tx.found = &b.db.cache, &b.pending, b.found
 	b.q.c.failed, b.sent = nil, false
 	err = tx.call(j.fn)
 	if failed := b.q.c.failed; failed != nil {

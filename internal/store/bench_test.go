@@ -60,7 +60,9 @@ func signOrders(b *testing.B, create func() *store.DB) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					id := law.OrderID(fmt.Sprintf("%08d", n.Add(1)))
-					if err := update(db, func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", id); return err }); err != nil {
+					if _, err := store.Update(b.Context(), db, func(tx *store.Tx) (law.Order, error) {
+						return storetest.Place(tx, "one", "fw", id)
+					}, storetest.Placing("one", "fw", id)); err != nil {
 						b.Error(err)
 					}
 				}

@@ -19,20 +19,31 @@ type conn struct {
 	*sql.Conn
 	dialect    *dialect
 	statements map[string]*sql.Stmt
-	open       bool  // a transaction may be under way
-	used       bool  // it was good once
-	failed     error // the first error of the transaction, which may have been swallowed on its way up
+	remote     *pgx.Conn // to PostgreSQL; nil if it is another database
+	open       bool      // a transaction may be under way
+	used       bool      // it was good once
+	failed     error     // the first error of the transaction, which may have been swallowed on its way up
 }
 
 func (c *conn) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s := c.statements[text]; s != nil {
 		return s, nil
 	}
-	s, err := c.PrepareContext(ctx, text)
+	s, err := c.PrepareContext(ctx, c.dialect.words(text))
 	if err == nil {
 		c.statements[text] = s
 	}
 	return s, err
+}
+
+// findRemote looks for the connection to PostgreSQL below that of database/sql.
+func (c *conn) findRemote() error {
+	return c.Raw(func(driver any) error {
+		if p, is := driver.(*stdlib.Conn); is {
+			c.remote = p.Conn()
+		}
+		return nil
+	})
 }
 
 // drop closes the connection to the database. Close would hand it to whoever asks for one next.
@@ -40,28 +51,15 @@ func (c *conn) drop() {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// remote is the connection to PostgreSQL, nil if it is another database.
-func (c *conn) remote() *pgx.Conn {
-	var remote *pgx.Conn
-	_ = c.Raw(func(driver any) error {
-		if p, is := driver.(*stdlib.Conn); is {
-			remote = p.Conn()
-		}
-		return nil
-	})
-	return remote
-}
-
 // gone says whether the driver knows that the connection is closed.
 func (c *conn) gone() bool {
-	remote := c.remote()
-	return remote != nil && remote.IsClosed()
+	return c.remote != nil && c.remote.IsClosed()
 }
 
 // close closes the statements first: SQLite keeps a connection, and with it the files of its write-ahead
 // log, for as long as it has statements.
 func (c *conn) close() error {
-	if c.remote() != nil { // closed or gone, it makes no difference: the server keeps nothing of it
+	if c.remote != nil { // closed or gone, it makes no difference: the server keeps nothing of it
 		c.drop()
 		return nil
 	}
@@ -105,9 +103,9 @@ func (p conns) take(ctx context.Context) (*conn, error) {
 	}
 }
 
-// begin takes a connection and starts a transaction on it, in the dialect's words. A connection that was idle
-// may be gone, as after a restart of the database: then another is made, once.
-func (p conns) begin(ctx context.Context, how string) (querier, error) {
+// begin takes a connection and starts a transaction on it, in the dialect's words and with what is asked right
+// after. A connection that was idle may be gone, as after a restart of the database: then another is made, once.
+func (p conns) begin(ctx context.Context, how string, more ...statement) (querier, error) {
 	for {
 		c, err := p.take(ctx)
 		if err != nil {
@@ -116,7 +114,7 @@ func (p conns) begin(ctx context.Context, how string) (querier, error) {
 		fresh := !c.used
 		c.used = true
 		q := querier{ctx, c}
-		if err = q.begin(how); err == nil {
+		if err = q.begin(how, more...); err == nil {
 			return q, nil
 		}
 		gone := c.gone()
@@ -157,10 +155,10 @@ type querier struct {
 }
 
 // begin starts a transaction, in the dialect's words.
-func (q querier) begin(how string) error {
+func (q querier) begin(how string, more ...statement) error {
 	q.c.failed = nil
 	q.c.open = true // also if the answer is an error: it may have begun
-	return q.exec(how)
+	return q.all(append([]statement{{text: how}}, more...))
 }
 
 // commit ends the transaction. If the answer is an error, whether it happened is not known.

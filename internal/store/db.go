@@ -219,7 +219,11 @@ func (db *DB) dial(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	c := &conn{Conn: sc, dialect: &db.dialect, statements: map[string]*sql.Stmt{}}
-	if err := db.dialect.check(ctx, sc); err != nil {
+	err = c.findRemote()
+	if err == nil {
+		err = db.dialect.check(ctx, sc)
+	}
+	if err != nil {
 		c.drop()
 		return nil, fmt.Errorf("connecting: %w", err)
 	}

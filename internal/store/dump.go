@@ -14,7 +14,7 @@ type Dump struct{ q querier }
 
 // Inspect runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
 func Inspect[T any](ctx context.Context, db *DB, fn func(*Dump) (T, error)) (T, error) {
-	return read(ctx, db, func(q querier) (T, error) { return fn(&Dump{q}) })
+	return read(ctx, db, nil, func(q querier) (T, error) { return fn(&Dump{q}) })
 }
 
 // Rows reads every column of every row of a table. columns and values are valid until fn returns.

@@ -20,7 +20,7 @@ const (
 )
 
 // notify tells the other servers, with the commit, which operations it has changed.
-func (b *batch) notify() error {
+func (b *batch) notify() []statement {
 	saved := b.pending.saved()
 	if !b.db.Shared() || len(saved) == 0 {
 		return nil
@@ -33,7 +33,7 @@ func (b *batch) notify() error {
 	if len(text) > payload {
 		text = ""
 	}
-	return b.q.exec(`SELECT pg_notify($1, $2)`, channel, text)
+	return []statement{{text: `SELECT pg_notify($1, $2)`, args: []any{channel, text}}}
 }
 
 // listen tells watchers of what other servers have changed, until the database is closed. Whenever something

@@ -119,54 +119,50 @@ func (tx *Tx) SaveOperation(o Operation, first audit.Event, more ...audit.Event)
 	return tx.Append(first, more...)
 }
 
-// write sends the operation's own row.
-func (c change) write(q querier) error {
+// row is the statement that stores the operation's own row.
+func (c change) row() (statement, error) {
 	o := c.operation
 	if c.revision == 0 {
-		return insertOperation(q, *o)
+		eligible, err := json.Marshal(o.Eligible, json.Deterministic(true))
+		return statement{
+			text: `INSERT INTO operations (` + operationColumns + `, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			args: []any{
+				string(o.ID), o.Revision, string(o.Orderer.Subject), o.IdempotencyKey, o.Asked, string(o.Recorded), string(o.Canonical()),
+				string(o.Behind), string(eligible), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason, millis(o.Expires), string(o.Digest()),
+			},
+		}, err
 	}
-	n, err := q.changed(`UPDATE operations SET revision = $6, state = $3, endedat = $4, endedby = $5, endedreason = $7 WHERE id = $1 AND revision = $2`,
-		string(o.ID), c.revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Revision, o.Ending.Reason)
-	if err == nil && n == 0 {
-		err = errChanged
-	}
-	return err
+	return statement{
+		text:    `UPDATE operations SET revision = $3, state = $4, endedat = $5, endedby = $6, endedreason = $7 WHERE id = $1 AND revision = $2`,
+		args:    []any{string(o.ID), c.revision, o.Revision, string(o.Recorded), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason},
+		changes: true,
+	}, nil
 }
 
-func insertOperation(q querier, o Operation) error {
-	eligible, err := json.Marshal(o.Eligible, json.Deterministic(true))
-	if err != nil {
-		return err
-	}
-	return q.exec(`INSERT INTO operations (`+operationColumns+`, expires, digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		string(o.ID), o.Revision, string(o.Orderer.Subject), o.IdempotencyKey, o.Asked, string(o.Recorded), string(o.Canonical()),
-		string(o.Behind), string(eligible), millis(o.Ending.At), string(o.Ending.By), o.Ending.Reason, millis(o.Expires), string(o.Digest()))
-}
-
-// progress is the rows of uses and approvals that are not as they were.
-type progress struct{ keys, approvals [][]any }
-
-func (c change) progress() (progress, error) {
-	var p progress
-	o := c.operation
-	for i, k := range o.Keys {
-		u := o.Usage[k.Key]
-		if c.revision > 0 && u == c.was.Usage[k.Key] {
-			continue
+// keys are the rows of uses that are not as they were.
+func (c change) keys() [][]any {
+	var rows [][]any
+	for i, k := range c.operation.Keys {
+		if u := c.operation.Usage[k.Key]; c.revision == 0 || u != c.was.Usage[k.Key] {
+			rows = append(rows, []any{string(c.operation.ID), i, string(k.Key), u.Taken, u.Signed})
 		}
-		p.keys = append(p.keys, []any{string(o.ID), i, string(k.Key), u.Taken, u.Signed})
 	}
-	for i, a := range o.Approvals {
+	return rows
+}
+
+// approvals appends the rows of approvals that are not as they were.
+func (c change) approvals(rows [][]any) ([][]any, error) {
+	for i, a := range c.operation.Approvals {
 		if i < len(c.was.Approvals) && a.Withdrawn.Equal(c.was.Approvals[i].Withdrawn) {
 			continue
 		}
 		covers, err := json.Marshal(a.Covers)
 		if err != nil {
-			return progress{}, err
+			return nil, err
 		}
-		p.approvals = append(p.approvals, []any{string(o.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn)})
+		rows = append(rows, []any{string(c.operation.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn)})
 	}
-	return p, nil
+	return rows, nil
 }
 
 // OperationQuery selects operations by what is stored; an empty field selects all. What is stored as open

@@ -24,15 +24,68 @@ func (r *Reader) Order(id law.OrderID) (law.Order, bool, error) {
 	return r.order(`id = $1`, string(id))
 }
 
-// OrderByIdempotencyKey reads the sign order that a subject placed under an idempotency key for one key of
-// one operation. It is false if there is none.
-func (r *Reader) OrderByIdempotencyKey(op law.OperationID, key law.KeyID, who law.SubjectID, idempotencyKey string) (law.Order, bool, error) {
-	if c, known := r.pending.find(func(c change) bool {
-		return c.order != nil && c.order.IdempotencyKey == idempotencyKey && c.order.Operation == op && c.order.Key == key && c.order.Requester == who
-	}); known {
+// OrderKey says where to find the sign order that a subject placed under an idempotency key, for one key of
+// one operation.
+type OrderKey struct {
+	Operation      law.OperationID
+	Key            law.KeyID
+	Requester      law.SubjectID
+	IdempotencyKey string
+}
+
+const underOrderKey = `operation = $1 AND keyid = $2 AND requester = $3 AND idempotencykey = $4`
+
+func (k OrderKey) args() []any {
+	return []any{string(k.Operation), string(k.Key), string(k.Requester), k.IdempotencyKey}
+}
+
+func (k OrderKey) of(r law.Order) bool {
+	return k == OrderKey{r.Operation, r.Key, r.Requester, r.IdempotencyKey}
+}
+
+// found are the sign orders that a batch has looked for at its beginning.
+type found map[OrderKey]*sought
+
+// sought is a sign order, if there is one, or why it cannot be read.
+type sought struct {
+	order law.Order
+	known bool
+	err   error
+}
+
+// lookFor are the statements that look for sign orders.
+func (f *found) lookFor(wanted []OrderKey) []statement {
+	var all []statement
+	for _, k := range wanted {
+		if _, twice := (*f)[k]; twice {
+			continue
+		}
+		if *f == nil {
+			*f = found{}
+		}
+		s := &sought{}
+		(*f)[k] = s
+		all = append(all, statement{
+			text: selectOrders + underOrderKey, args: k.args(),
+			row: func(scan func(...any) error) error {
+				s.order, s.err = scanOrder(scan)
+				s.known = true
+				return nil // what makes no sense is an error of who looks for it
+			},
+		})
+	}
+	return all
+}
+
+// OrderByKey reads a sign order. It is false if there is none.
+func (r *Reader) OrderByKey(k OrderKey) (law.Order, bool, error) {
+	if c, known := r.pending.find(func(c change) bool { return c.order != nil && k.of(*c.order) }); known {
 		return *c.order, true, nil
 	}
-	return r.order(`operation = $1 AND keyid = $2 AND requester = $3 AND idempotencykey = $4`, string(op), string(key), string(who), idempotencyKey)
+	if s := r.found[k]; s != nil {
+		return s.order, s.known, s.err
+	}
+	return r.order(underOrderKey, k.args()...)
 }
 
 func (r *Reader) order(where string, args ...any) (law.Order, bool, error) {
@@ -62,22 +115,12 @@ func (r *Reader) orders(where string, args ...any) ([]law.Order, error) {
 	return readOrders(q, where, args...)
 }
 
+const selectOrders = `SELECT ` + orderColumns + ` FROM sign_orders WHERE `
+
 func readOrders(q querier, where string, args ...any) ([]law.Order, error) {
 	var out []law.Order
-	err := q.each(`SELECT `+orderColumns+` FROM sign_orders WHERE `+where, args, func(scan func(...any) error) error {
-		var o law.Order
-		var input string
-		var accepted, lease, settled int64
-		if err := scan(&o.ID, &o.Operation, &o.Key, &o.Fingerprint, &o.Requester, &o.IdempotencyKey, &o.Input.Hash, &o.Input.Scheme, &input,
-			&o.Use, &accepted, &o.State, &o.Attempt, &lease, &settled, &o.Failure, &o.Signature); err != nil {
-			return err
-		}
-		if len(o.Signature) == 0 {
-			o.Signature = nil
-		}
-		o.Accepted, o.Lease, o.Settled = fromMillis(accepted), fromMillis(lease), fromMillis(settled)
-		var err error
-		o.Input.Digest, err = hex.DecodeString(input)
+	err := q.each(selectOrders+where, args, func(scan func(...any) error) error {
+		o, err := scanOrder(scan)
 		out = append(out, o)
 		return err
 	})
@@ -85,6 +128,23 @@ func readOrders(q querier, where string, args ...any) ([]law.Order, error) {
 		return nil, fmt.Errorf("reading sign orders: %w", err)
 	}
 	return out, nil
+}
+
+func scanOrder(scan func(...any) error) (law.Order, error) {
+	var o law.Order
+	var input string
+	var accepted, lease, settled int64
+	if err := scan(&o.ID, &o.Operation, &o.Key, &o.Fingerprint, &o.Requester, &o.IdempotencyKey, &o.Input.Hash, &o.Input.Scheme, &input,
+		&o.Use, &accepted, &o.State, &o.Attempt, &lease, &settled, &o.Failure, &o.Signature); err != nil {
+		return law.Order{}, err
+	}
+	if len(o.Signature) == 0 {
+		o.Signature = nil
+	}
+	o.Accepted, o.Lease, o.Settled = fromMillis(accepted), fromMillis(lease), fromMillis(settled)
+	var err error
+	o.Input.Digest, err = hex.DecodeString(input)
+	return o, err
 }
 
 // SaveOrder stores a sign order and its operation with the events that say what happened to them.

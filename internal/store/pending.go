@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,8 +105,25 @@ func (p *pending) save(o Operation) error {
 	return nil
 }
 
-// send sends what is pending to the database. What it is about is there before what refers to it.
-func (p *pending) send(q querier) error {
+// send sends what is pending to the database, and what is to follow it.
+func (p *pending) send(q querier, more ...statement) error {
+	statements, err := p.statements()
+	if err != nil {
+		return err
+	}
+	if statements = append(statements, more...); len(statements) == 0 {
+		return nil
+	}
+	if err := q.all(statements); err != nil {
+		return fmt.Errorf("storing what was written: %w", err)
+	}
+	p.sent = p.marks()
+	return nil
+}
+
+// statements are those of what has not been sent. What it is about comes before what refers to it.
+func (p *pending) statements() ([]statement, error) {
+	var all []statement
 	var keys, approvals, orders [][]any
 	placed := map[law.OrderID]int{}
 	for i, c := range p.journal[p.sent.journal:] {
@@ -119,75 +137,60 @@ func (p *pending) send(q querier) error {
 				orders = append(orders, row)
 			}
 		case p.latest[c.operation.ID] == p.sent.journal+i:
-			if err := c.write(q); err != nil {
-				return fmt.Errorf("storing operation %s: %w", c.operation.ID, err)
+			row, err := c.row()
+			if err == nil {
+				keys = append(keys, c.keys()...)
+				approvals, err = c.approvals(approvals)
 			}
-			more, err := c.progress()
 			if err != nil {
-				return fmt.Errorf("storing operation %s: %w", c.operation.ID, err)
+				return nil, fmt.Errorf("storing operation %s: %w", c.operation.ID, err)
 			}
-			keys, approvals = append(keys, more.keys...), append(approvals, more.approvals...)
+			all = append(all, row)
 		}
 	}
-	for _, rows := range []struct {
-		into insertion
-		rows [][]any
-	}{
-		{keysInsertion, keys}, {approvalsInsertion, approvals}, {ordersInsertion, orders},
-		{eventsInsertion, p.events[p.sent.events:]}, {hashesInsertion, p.hashes[p.sent.hashes:]},
-	} {
-		if err := rows.into.insert(q, rows.rows); err != nil {
-			return fmt.Errorf("storing %s: %w", rows.into.what, err)
-		}
-	}
-	p.sent = p.marks()
-	return nil
+	return slices.Concat(all, keysInsertion.of(keys), approvalsInsertion.of(approvals), ordersInsertion.of(orders),
+		eventsInsertion.of(p.events[p.sent.events:]), hashesInsertion.of(p.hashes[p.sent.hashes:])), nil
 }
 
 // insertion is a table's INSERT for any number of rows. Of one whose rows can be there already, conflict says
 // what becomes of it.
 type insertion struct {
-	what, table, columns, conflict string
+	table, columns, conflict string
 }
 
 var (
-	eventsInsertion = insertion{what: "audit events", table: "audit_events", columns: "idx, batch, time, type, operation, subject, keyid, leaf"}
-	hashesInsertion = insertion{what: "hashes", table: "audit_hashes", columns: "idx, hash"}
+	eventsInsertion = insertion{table: "audit_events", columns: "idx, batch, time, type, operation, subject, keyid, leaf"}
+	hashesInsertion = insertion{table: "audit_hashes", columns: "idx, hash"}
 	keysInsertion   = insertion{
-		what: "uses", table: "operation_keys", columns: "operation, position, keyid, taken, signed",
+		table: "operation_keys", columns: "operation, position, keyid, taken, signed",
 		conflict: ` ON CONFLICT (operation, keyid) DO UPDATE SET taken = excluded.taken, signed = excluded.signed`,
 	}
 	approvalsInsertion = insertion{
-		what: "approvals", table: "approvals", columns: "operation, position, subject, covers, at, withdrawn",
+		table: "approvals", columns: "operation, position, subject, covers, at, withdrawn",
 		conflict: ` ON CONFLICT (operation, position) DO UPDATE SET withdrawn = excluded.withdrawn`,
 	}
 	ordersInsertion = insertion{
-		what: "sign orders", table: "sign_orders", columns: orderColumns,
+		table: "sign_orders", columns: orderColumns,
 		conflict: ` ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, lease = excluded.lease,
 			settled = excluded.settled, failure = excluded.failure, signature = excluded.signature`,
 	}
 )
 
-// insert inserts the rows, in few statements of few different texts: the numbers of rows in them are powers of two.
-func (in insertion) insert(q querier, rows [][]any) error {
+// of makes statements of few different texts: the numbers of rows in them are powers of two.
+func (in insertion) of(rows [][]any) []statement {
+	var all []statement
 	for len(rows) > 0 {
 		n := 1
 		for n*2 <= min(len(rows), batchLength) {
 			n *= 2
 		}
-		var args []any
-		for _, row := range rows[:n] {
-			args = append(args, row...)
-		}
-		if err := q.exec(in.text(n, len(rows[0]), q.c.dialect.anonymous), args...); err != nil {
-			return err
-		}
+		all = append(all, statement{text: in.text(n, len(rows[0])), args: slices.Concat(rows[:n]...)})
 		rows = rows[n:]
 	}
-	return nil
+	return all
 }
 
-func (in insertion) text(rows, columns int, anonymous bool) string {
+func (in insertion) text(rows, columns int) string {
 	var text strings.Builder
 	text.WriteString(`INSERT INTO ` + in.table + ` (` + in.columns + `) VALUES `)
 	for i := range rows * columns {
@@ -199,11 +202,7 @@ func (in insertion) text(rows, columns int, anonymous bool) string {
 		default:
 			text.WriteString(`, `)
 		}
-		if anonymous {
-			text.WriteString(`?`)
-		} else {
-			text.WriteString(`$` + strconv.Itoa(i+1))
-		}
+		text.WriteString(`$` + strconv.Itoa(i+1))
 	}
 	return text.String() + `)` + in.conflict
 }

@@ -27,7 +27,7 @@ var postgres = dialect{
 	begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`, lockHead: ` FOR UPDATE`, view: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
 	clock:     `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
 	versioned: `SELECT to_regclass('goose_db_version') IS NOT NULL`,
-	patience:  patience, fatal: fatalToPostgres,
+	patience:  patience, fatal: fatalToPostgres, words: func(text string) string { return text },
 }
 
 // connectPostgres makes ready to connect as the role.

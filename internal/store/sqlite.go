@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -35,17 +37,27 @@ type dialect struct {
 	fatal func(error) bool
 	// clock is the database's time in SQL, ms; 0 where the process's clock is the database's.
 	clock string
-	// anonymous says that parameters by number are slow where there are many: SQLite takes $1 for a name, and
-	// looks for each from the first on.
-	anonymous bool
+	// words are a statement as the database likes it best.
+	words func(string) string
 	// patience is how long a whole batch may take; 0: no statement can take for ever.
 	patience time.Duration
 }
 
 var sqlite = dialect{
-	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite, clock: `0`, anonymous: true,
+	name: "sqlite", goose: goose.DialectSQLite3, begin: `BEGIN IMMEDIATE`, view: `BEGIN`, check: checkSQLite, fatal: fatalToSQLite, clock: `0`, words: anonymous,
 	versioned: `SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'goose_db_version'`,
 }
+
+// anonymous takes the numbers off the parameters of a statement in which each stands once and in order. SQLite
+// takes $1 for a name, and looks for each from the first on, which is slow where there are hundreds.
+func anonymous(text string) string {
+	if !strings.HasPrefix(text, `INSERT`) {
+		return text
+	}
+	return parameter.ReplaceAllString(text, `?`)
+}
+
+var parameter = regexp.MustCompile(`\$[0-9]+`)
 
 // Versions before this one could corrupt a database in WAL mode.
 const oldestSQLite = "v3.51.3"

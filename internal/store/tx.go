@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -39,6 +38,7 @@ type Reader struct {
 	q       querier
 	cache   *cache   // of the writer; nil in a view
 	pending *pending // written in the same batch; nil in a view
+	found   found    // before the batch
 	head    head
 	facts   law.Facts
 	now     time.Time
@@ -54,16 +54,16 @@ type Tx struct {
 
 // View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
 func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, error) {
-	return read(ctx, db, func(q querier) (T, error) {
+	var s standing
+	return read(ctx, db, db.stand(&s, ""), func(q querier) (T, error) {
 		var none T
-		h, at, err := db.readHead(q, "")
-		if err != nil {
+		if !s.found {
+			return none, &Unavailable{ErrNotInitialised}
+		}
+		if err := db.keepUp(q, s.head.size); err != nil {
 			return none, &Unavailable{err}
 		}
-		if err := db.keepUp(q, h.size); err != nil {
-			return none, &Unavailable{err}
-		}
-		r, err := db.reader(q, h, at, true)
+		r, err := db.reader(q, s.head, s.at, true)
 		if err != nil {
 			return none, &Unavailable{err}
 		}
@@ -84,12 +84,13 @@ func (db *DB) keepUp(q querier, size int64) error {
 	return nil
 }
 
-func read[T any](ctx context.Context, db *DB, fn func(querier) (T, error)) (T, error) {
+// read runs fn in a transaction that begins with the statements.
+func read[T any](ctx context.Context, db *DB, first []statement, fn func(querier) (T, error)) (T, error) {
 	var none T
 	var q querier
 	err := db.present()
 	if err == nil {
-		q, err = db.readers.begin(ctx, db.dialect.view)
+		q, err = db.readers.begin(ctx, db.dialect.view, first...)
 	}
 	if err != nil {
 		return none, &Unavailable{fmt.Errorf("beginning to read: %w", errors.Join(err, ctx.Err()))}
@@ -127,15 +128,31 @@ func (r *Reader) Server() string { return r.head.server }
 // LogSize is the number of entries in the audit log.
 func (r *Reader) LogSize() int64 { return r.head.size }
 
-func (db *DB) readHead(q querier, lock string) (head, instant, error) {
-	var h head
-	var ms int64
-	err := q.row(`SELECT server, size, mark, configuration, `+db.dialect.clock+` FROM head WHERE id = 1`+lock, nil,
-		&h.server, &h.size, &h.mark, &h.configuration, &ms)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrNotInitialised
+// standing is the head as it was read, and when.
+type standing struct {
+	head  head
+	at    instant
+	found bool
+}
+
+// stand are the statements that read the head. Where the lock is to be waited for, the time is read once it is
+// held.
+func (db *DB) stand(s *standing, lock string) []statement {
+	read := func(lock string) statement {
+		return statement{
+			text: `SELECT server, size, mark, configuration, ` + db.dialect.clock + ` FROM head WHERE id = 1` + lock,
+			row: func(scan func(...any) error) error {
+				var ms int64
+				err := scan(&s.head.server, &s.head.size, &s.head.mark, &s.head.configuration, &ms)
+				s.at, s.found = db.instant(ms), true
+				return err
+			},
+		}
 	}
-	return h, db.instant(ms), err
+	if lock == "" {
+		return []statement{read("")}
+	}
+	return []statement{read(lock), read("")}
 }
 
 // reader reads the time and the facts for one closure. The facts are kept for the next one, unless they are

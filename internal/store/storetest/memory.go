@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
@@ -118,7 +119,7 @@ var memory = map[string]func(*fixture){
 			f.view(func(r *store.Reader) error {
 				_, one, err1 := r.Operation(law.OperationID(text))
 				_, two, err2 := r.OperationByIdempotencyKey("olga", text)
-				_, three, err3 := r.OrderByIdempotencyKey("two", "fw", "olga", text)
+				_, three, err3 := r.OrderByKey(orderKey("two", "fw", "olga", text))
 				ids, err4 := r.OperationIDs(store.OperationQuery{Orderer: law.SubjectID(text), Limit: 10})
 				if one || two || three || len(ids) > 0 {
 					f.Errorf("%q: something is found", text)
@@ -199,12 +200,12 @@ var memory = map[string]func(*fixture){
 				return errors.Join(err, errOther, placed)
 			},
 			func(tx *store.Tx) error {
-				r, known, err := tx.OrderByIdempotencyKey("one", "fw", "olga", "order")
+				r, known, err := tx.OrderByKey(orderKey("one", "fw", "olga", "order"))
 				byID, knownByID, errByID := tx.Order("order")
 				if !known || r.ID != "order" || !knownByID || byID.Use != 1 {
 					f.Errorf("the sign order is not found: %v, %v", r, byID)
 				}
-				_, other, errOther := tx.OrderByIdempotencyKey("one", "fw", "anna", "order")
+				_, other, errOther := tx.OrderByKey(orderKey("one", "fw", "anna", "order"))
 				if other {
 					f.Error("that of somebody else is found")
 				}
@@ -214,6 +215,43 @@ var memory = map[string]func(*fixture){
 		if err := errors.Join(errs...); err != nil {
 			f.Error(err)
 		}
+	},
+
+	"SignOrdersThatAreLookedForTogetherAreEachFound": func(f *fixture) {
+		f.update(func(tx *store.Tx) error {
+			return errors.Join(Create(tx, "one", 9, "fw"), Create(tx, "two", 9, "fw"))
+		})
+		f.update(func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "first"); return err })
+		release := f.hold()
+		var wg sync.WaitGroup
+		for i, c := range []struct {
+			in    law.OperationID
+			order law.OrderID
+			known bool // when the batch begins
+		}{{"one", "first", true}, {"two", "first", false}, {"one", "second", false}, {"one", "second", false}, {"one", "sec\x00nd", false}} {
+			n := f.db.Waiting()
+			wg.Go(func() {
+				_, err := store.Update(background, f.db, func(tx *store.Tx) (any, error) {
+					r, known, err := tx.OrderByKey(Placing(c.in, "fw", c.order))
+					if again := i == 3; known != (c.known || again) || known && r.IdempotencyKey != string(c.order) || known && r.Operation != c.in {
+						f.Errorf("%v: found %v, %+v", c, known, r)
+					}
+					if !known && i < 4 {
+						_, err = Place(tx, c.in, "fw", "new "+law.OrderID(fmt.Sprint(i)))
+						if i == 2 {
+							_, err = Place(tx, c.in, "fw", c.order)
+						}
+					}
+					return nil, err
+				}, Placing(c.in, "fw", c.order))
+				if err != nil {
+					f.Errorf("%v: %v", c, err)
+				}
+			})
+			await(func() bool { return f.db.Waiting() > n })
+		}
+		release()
+		wg.Wait()
 	},
 
 	"WhatAnotherServerHasChangedIsReadAnew": func(f *fixture) {

@@ -204,12 +204,12 @@ var operations = map[string]func(*fixture){
 				f.Errorf("found is %v, %v", o, known)
 			}
 			_, none, err2 := r.OperationByIdempotencyKey("anna", "idem one")
-			order, found, err3 := r.OrderByIdempotencyKey("one", "fw", "olga", "order")
+			order, found, err3 := r.OrderByKey(orderKey("one", "fw", "olga", "order"))
 			if none || !found || order.ID != "order" {
 				f.Errorf("found are an operation of somebody else %v, the order %v %v", none, found, order)
 			}
 			for _, q := range [][4]string{{"two", "fw", "olga", "order"}, {"one", "fw-two", "olga", "order"}, {"one", "fw", "anna", "order"}, {"one", "fw", "olga", "other"}} {
-				if _, found, err4 := r.OrderByIdempotencyKey(law.OperationID(q[0]), law.KeyID(q[1]), law.SubjectID(q[2]), q[3]); found || err4 != nil {
+				if _, found, err4 := r.OrderByKey(orderKey(law.OperationID(q[0]), law.KeyID(q[1]), law.SubjectID(q[2]), q[3])); found || err4 != nil {
 					f.Errorf("found for %v: %v, %v", q, found, err4)
 				}
 			}

@@ -107,12 +107,20 @@ func operation(r *store.Reader, id law.OperationID) (store.Operation, error) {
 	return o, err
 }
 
+// Placing is where [Place] will look for an earlier sign order.
+func Placing(id law.OperationID, k law.KeyID, order law.OrderID) store.OrderKey {
+	return orderKey(id, k, olga.Subject, string(order))
+}
+
 // Place places a sign order for olga under a new idempotency key, as the law says. The order's id is the
 // idempotency key too. A refusal is stored as an event.
 func Place(tx *store.Tx, id law.OperationID, k law.KeyID, order law.OrderID) (law.Order, error) {
 	o, err := operation(&tx.Reader, id)
 	if err != nil {
 		return law.Order{}, err
+	}
+	if prior, known, err := tx.OrderByKey(Placing(id, k, order)); known || err != nil {
+		return prior, errors.Join(err, errors.New("it was placed before"))
 	}
 	sum := sha256.Sum256([]byte(order))
 	placed, err := o.Place(law.OrderAsk{
@@ -162,6 +170,10 @@ func approve(tx *store.Tx, id law.OperationID, who law.SubjectID) error {
 		return err
 	}
 	return save(tx, o, out)
+}
+
+func orderKey(o law.OperationID, k law.KeyID, who law.SubjectID, idempotencyKey string) store.OrderKey {
+	return store.OrderKey{Operation: o, Key: k, Requester: who, IdempotencyKey: idempotencyKey}
 }
 
 // opID is an id that sorts as its number does.
