@@ -410,8 +410,9 @@ func (f *Fold) orderResult(s *order, column string) want {
 	return want{}
 }
 
-// unsigned says what is wrong with a stored signature (I10), but for whether it verifies: see [signatures]. The message of an EdDSA signature is not
-// stored, so only the signature's hash can be compared.
+// unsigned says what is wrong with a stored signature (I10), but for whether it verifies, which is found out
+// beside: see [signatures]. The message of an EdDSA signature is not stored, so only the signature's hash can
+// be compared.
 func (f *Fold) unsigned(s *order, got any) string {
 	signature, ok := got.([]byte)
 	switch {
