@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -25,8 +26,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	p := &program{now: time.Now, env: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}
+	if _, set := p.env("GOGC"); !set {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
+
+// gcPercent is how much garbage may pile up, in percent of what is live. What is live is about 2 MB: with Go's
+// 100 a server under load collects a hundred times a second, which takes a tenth of its time; with 400 it takes
+// 12 MB more memory.
+const gcPercent = 400
 
 // program is one run, with what it needs from outside.
 type program struct {

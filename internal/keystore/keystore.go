@@ -99,12 +99,24 @@ func CheckPermit(p law.Permit) error { return new(Checker).CheckPermit(p) }
 // maxRead bounds how many public keys a Checker remembers.
 const maxRead = 1000
 
-// Checker checks permits as [CheckPermit] does, and remembers the public keys that it has read, by all
+// Checker checks permits as [CheckPermit] does and signatures as [Verify] does, and remembers the public keys that it has read, by all
 // their bytes: reading one takes several times as long as all the rest. The zero Checker remembers none. It
 // is safe for concurrent use.
 type Checker struct {
 	mu   sync.RWMutex
 	read map[string]publicKey // by SubjectPublicKeyInfo
+}
+
+// Verify does what the function of this name does.
+func (c *Checker) Verify(spki []byte, in law.Input, signature []byte) error {
+	key, err := c.publicKey(spki)
+	if err != nil {
+		return err
+	}
+	if err := CheckInput(key.algorithm, in); err != nil {
+		return err
+	}
+	return key.verify(in, signature)
 }
 
 // CheckPermit does what the function of this name does.

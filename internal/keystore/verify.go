@@ -22,14 +22,7 @@ const rsaExponent = 65537
 // key that belongs to the public key (SubjectPublicKeyInfo, DER): nil, or why not. It accepts one
 // encoding of a signature only; the salt of RSASSA-PSS is as long as the digest.
 func Verify(spki []byte, in law.Input, signature []byte) error {
-	key, err := parsePublicKey(spki)
-	if err != nil {
-		return err
-	}
-	if err := CheckInput(key.algorithm, in); err != nil {
-		return err
-	}
-	return key.verify(in, signature)
+	return new(Checker).Verify(spki, in, signature)
 }
 
 // publicKey is a public key, read.

@@ -28,6 +28,8 @@ type Fold struct {
 	changing  bool                    // the entry before changed the configuration; nobody was judged since
 	due       map[*operation]struct{} // in another state than they are said to be; their events must follow at once
 	accepting int                     // operations just ended because of a clock that is yet to be accepted
+
+	signatures *signatures // while the tables are compared
 }
 
 // NewFold returns a fold of the log of that server from its first entry.

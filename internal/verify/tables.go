@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"example.org/keyserver/internal/audit"
-	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
 )
 
@@ -124,6 +123,15 @@ func (r Row) CompareEvent(e *audit.Event) error {
 // by row and column by column, in both directions. read gives it every row of a table. The fold is of no
 // more use afterwards.
 func (f *Fold) Tables(read func(table string, each func(Row) error) error) error {
+	f.signatures = newSignatures()
+	err := f.compareTables(read)
+	if bad := f.signatures.wait(); bad != nil { // it was read before what err is about
+		return bad
+	}
+	return err
+}
+
+func (f *Fold) compareTables(read func(table string, each func(Row) error) error) error {
 	for _, t := range []struct {
 		name string
 		each func(Row) error
@@ -402,8 +410,9 @@ func (f *Fold) orderResult(s *order, column string) want {
 	return want{}
 }
 
-// unsigned says what is wrong with a stored signature (I10). The message of an EdDSA signature is not
-// stored, so only the signature's hash can be compared.
+// unsigned says what is wrong with a stored signature (I10), but for whether it verifies, which is found out
+// beside: see [signatures]. The message of an EdDSA signature is not stored, so only the signature's hash can
+// be compared.
 func (f *Fold) unsigned(s *order, got any) string {
 	signature, ok := got.([]byte)
 	switch {
@@ -422,11 +431,11 @@ func (f *Fold) unsigned(s *order, got any) string {
 		return ""
 	}
 	digest, err := hex.DecodeString(s.input)
-	if err == nil {
-		err = keystore.Verify(f.world.ever[s.fingerprint], law.Input{Hash: s.hash, Scheme: s.scheme, Digest: digest}, signature)
-	}
 	if err != nil {
 		return err.Error()
 	}
+	f.signatures.verify(check{
+		order: s.id, publicKey: f.world.ever[s.fingerprint], input: law.Input{Hash: s.hash, Scheme: s.scheme, Digest: digest}, signature: signature,
+	})
 	return ""
 }
