@@ -85,7 +85,7 @@ func (p *process) run() {
 		if err == nil {
 			err = p.take(a)
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) {
 			err = errors.New("the worker has ended")
 		}
 		if err != nil {
