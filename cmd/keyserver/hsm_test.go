@@ -24,7 +24,7 @@ func (s *site) withHSM(key string) hsmtest.Token {
 	return token
 }
 
-func TestAServerSignsWithAKeyInAnHSMAndOutlivesIt(t *testing.T) {
+func TestCF03_AServerSignsWithAKeyInAnHSMAndOutlivesIt(t *testing.T) {
 	s := newSite(t)
 	s.quickKeystore()
 	token := s.withHSM("")

@@ -339,7 +339,7 @@ func TestALibraryThatHangsOrCrashesWhenItIsLoadedIsAnErrorAndNoMore(t *testing.T
 	}
 }
 
-func TestATokenThatIsGoneAndBackIsUsedAgainWithoutStartingTheServer(t *testing.T) {
+func TestCF03_ATokenThatIsGoneAndBackIsUsedAgainWithoutStartingTheServer(t *testing.T) {
 	token := hsmtest.NewSoftHSM(t)
 	k := hsmtest.Open(t, quiet(token.Options(t, nil)))
 	sign := signer(t, k, "fw")
