@@ -38,12 +38,10 @@ func run(fd int) error {
 		return errors.New("this program is started by keyserver serve, not by hand: name it in a keystore of the configuration")
 	}
 	unix.CloseOnExec(fd)
-	if err := unix.SetNonblock(fd, true); err != nil {
+	if err := unix.SetNonblock(fd, false); err != nil { // a thread that waits in read(2) itself is woken faster than by a poller
 		return fmt.Errorf("preparing the socket: %w", err)
 	}
-	socket := os.NewFile(uintptr(fd), "socketpair")
-	w := newWorker(socket)
-	err := w.serve()
+	err := newWorker(os.NewFile(uintptr(fd), "socketpair")).serve(fd)
 	if errors.Is(err, io.EOF) {
 		return nil
 	}

@@ -3,91 +3,139 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/keystore/hsm"
 )
 
-// worker hands requests to lanes. A lane has one session of the token and does one thing after the other, so
-// that no call waits for another of a different kind: as many lanes as are configured sign, one generates,
-// one answers questions. The session of the last is also what keeps the login alive.
+// worker does what requests ask for, in lanes. A lane has one session of the token and does one thing after the
+// other: as many lanes as are configured sign, one generates, one answers questions, and the session of the
+// last is also what keeps the login alive.
+//
+// The lanes that sign take turns in reading requests, so that the thread which reads a request is the one
+// that goes on into the library: to hand it to another would cost as much as a signature.
 type worker struct {
-	socket     io.ReadWriter
+	socket     *os.File // blocking
 	answers    *hsm.Sender
-	token      *token // nil until it is opened
-	signing    chan hsm.Request
+	token      *token
 	generating chan hsm.Request
 	asking     chan hsm.Request
+	over       chan error // why it ends
+
+	reading  sync.Mutex
+	requests *bufio.Reader
 }
 
-const queue = 512 // requests a lane may have waiting; the server asks for no more than there are lanes
+const queue = 512 // requests that may wait for a lane which does not sign
 
-func newWorker(socket io.ReadWriter) *worker {
+func newWorker(socket *os.File) *worker {
 	return &worker{
-		socket: socket, answers: hsm.NewSender(socket),
-		signing: make(chan hsm.Request, queue), generating: make(chan hsm.Request, queue), asking: make(chan hsm.Request, queue),
+		socket: socket, answers: hsm.NewSender(socket), requests: bufio.NewReader(socket),
+		generating: make(chan hsm.Request, queue), asking: make(chan hsm.Request, queue), over: make(chan error, 1),
 	}
 }
 
-// serve reads requests until there is no more server. A request that cannot be understood is the end: the
-// two sides are not what they think they are.
-func (w *worker) serve() error {
-	for {
-		message, err := hsm.ReadFrame(w.socket)
-		if err != nil {
-			return err
-		}
-		r, err := hsm.DecodeRequest(message)
-		clear(message) // there may be a PIN in it
-		switch {
-		case err != nil:
-			return err
-		case (r.Open != nil) != (w.token == nil):
-			return errors.New("open must be the first request, and come once")
-		case r.Open != nil:
-			if err := w.open(r); err != nil {
-				return err
-			}
-		default:
-			w.dispatch(r)
-		}
-	}
-}
-
-// open loads the library and starts the lanes. It does so beside serve, which must see the end of the server
-// also while the library hangs.
-func (w *worker) open(r hsm.Request) error {
-	w.token = &token{open: *r.Open}
+// serve does what the server asks until there is no more server, also while every lane hangs in the library.
+func (w *worker) serve(fd int) error {
+	go func() { w.end(hangup(fd)) }()
 	go func() {
-		opened, err := w.token.start()
-		if err != nil {
-			w.refuse(r.ID, err)
-			return
+		if err := w.open(); err != nil {
+			w.end(err)
 		}
-		for range r.Open.Sessions {
-			go w.lane(w.signing, &session{token: w.token})
-		}
-		go w.lane(w.generating, &session{token: w.token, writes: true})
-		go w.lane(w.asking, w.token.keeper)
-		w.answer(hsm.Answer{ID: r.ID, Opened: &opened})
 	}()
+	return <-w.over
+}
+
+// end says why it is over. Only the first reason counts.
+func (w *worker) end(why error) {
+	select {
+	case w.over <- why:
+	default:
+	}
+}
+
+// hangup waits until the other end of the socket is closed.
+func hangup(fd int) error {
+	for {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		switch _, err := unix.Poll(fds, -1); {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("watching the server: %w", err)
+		default:
+			return nil
+		}
+	}
+}
+
+// open takes the first request, loads the library and starts the lanes.
+func (w *worker) open() error {
+	r, err := w.next()
+	if err != nil {
+		return err
+	}
+	if r.Open == nil {
+		return errors.New("the first request must be open")
+	}
+	w.token = &token{open: *r.Open}
+	opened, err := w.token.start()
+	if err != nil {
+		w.refuse(r.ID, err)
+		return nil // the server has nothing more to ask, and ends it
+	}
+	for range r.Open.Sessions {
+		go w.sign(&session{token: w.token})
+	}
+	go w.lane(w.generating, &session{token: w.token, writes: true})
+	go w.lane(w.asking, w.token.keeper)
+	w.answer(hsm.Answer{ID: r.ID, Opened: &opened})
 	return nil
 }
 
-func (w *worker) dispatch(r hsm.Request) {
-	lane := w.asking
-	switch {
-	case r.Sign != nil:
-		lane = w.signing
-	case r.Generate != nil:
-		lane = w.generating
+// next reads a request. One that cannot be understood is the end: the two sides are not what they think they are.
+func (w *worker) next() (hsm.Request, error) {
+	w.reading.Lock()
+	message, err := hsm.ReadFrame(w.requests)
+	w.reading.Unlock()
+	if err != nil {
+		return hsm.Request{}, err
 	}
+	defer clear(message) // there may be a PIN in it
+	return hsm.DecodeRequest(message)
+}
+
+// sign is a lane that signs. What else it reads it hands on.
+func (w *worker) sign(s *session) {
+	for {
+		r, err := w.next()
+		if err == nil && r.Open != nil {
+			err = errors.New("open must come once")
+		}
+		switch {
+		case err != nil:
+			w.end(err)
+			return
+		case r.Sign != nil:
+			w.fulfil(s, r)
+		case r.Generate != nil:
+			w.hand(w.generating, r)
+		default:
+			w.hand(w.asking, r)
+		}
+	}
+}
+
+func (w *worker) hand(to chan<- hsm.Request, r hsm.Request) {
 	select {
-	case lane <- r:
+	case to <- r:
 	default:
 		w.refuse(r.ID, &refusal{hsm.CodeFailed, errors.New("too many requests wait")})
 	}
@@ -95,14 +143,18 @@ func (w *worker) dispatch(r hsm.Request) {
 
 func (w *worker) lane(requests <-chan hsm.Request, s *session) {
 	for r := range requests {
-		a, err := s.fulfil(r)
-		if err != nil {
-			w.refuse(r.ID, err)
-			continue
-		}
-		a.ID = r.ID
-		w.answer(a)
+		w.fulfil(s, r)
 	}
+}
+
+func (w *worker) fulfil(s *session, r hsm.Request) {
+	a, err := s.fulfil(r)
+	if err != nil {
+		w.refuse(r.ID, err)
+		return
+	}
+	a.ID = r.ID
+	w.answer(a)
 }
 
 func (s *session) fulfil(r hsm.Request) (hsm.Answer, error) {

@@ -99,6 +99,8 @@ func (u *URI) set(name, value string) error {
 	return nil
 }
 
+const handleEnd = ";type=private"
+
 // Handle names the key pair with this CKA_ID in the token of this label.
 func Handle(token string, id []byte) string {
 	var b strings.Builder
@@ -114,7 +116,7 @@ func Handle(token string, id []byte) string {
 	for _, c := range id {
 		fmt.Fprintf(&b, "%%%02X", c)
 	}
-	b.WriteString(";type=private")
+	b.WriteString(handleEnd)
 	return b.String()
 }
 

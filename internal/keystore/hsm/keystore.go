@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
@@ -17,7 +19,8 @@ import (
 // Keystore is one token of an HSM. Make it with [New].
 type Keystore struct {
 	options Options
-	slots   chan struct{} // one for each session that signs: what the worker has, it is doing
+	slots   chan struct{} // two for each session that signs: what the worker has, it does now or next
+	prefix  string        // of every handle
 	stop    context.CancelFunc
 	watched chan struct{}
 
@@ -58,7 +61,7 @@ func New(o Options) (*Keystore, error) {
 	}
 	o.Environment = maps.Clone(o.Environment)
 	ctx, stop := context.WithCancel(context.Background())
-	k := &Keystore{options: o, slots: make(chan struct{}, o.Sessions), stop: stop, watched: make(chan struct{})}
+	k := &Keystore{options: o, slots: make(chan struct{}, 2*o.Sessions), prefix: strings.TrimSuffix(Handle(o.Token, nil), handleEnd), stop: stop, watched: make(chan struct{})}
 	go k.watch(ctx)
 	return k, nil
 }
@@ -196,12 +199,12 @@ func (k *Keystore) usable(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// known says whether there can be a key pair at the handle.
+// known says whether there can be a key pair at the handle. The worker reads it to the letter.
 func (k *Keystore) known(ctx context.Context, handle string) error {
 	if err := k.usable(ctx); err != nil {
 		return err
 	}
-	if token, _, ok := ParseHandle(handle); !ok || token != k.options.Token {
+	if !strings.HasPrefix(handle, k.prefix) || !strings.HasSuffix(handle, handleEnd) || len(handle) > maxHandle || !utf8.ValidString(handle) {
 		return keystore.ErrNoKeyPair
 	}
 	return nil

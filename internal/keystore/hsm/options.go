@@ -51,6 +51,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// tick is how finely the bounds are watched: a call ends at most two ticks after its bound.
+func (o Options) tick() time.Duration {
+	least := min(o.Timeout, o.GenerateTimeout, o.ReadyTimeout, o.OpenTimeout)
+	return max(min(least/20, 100*time.Millisecond), time.Millisecond)
+}
+
 // check says what is missing or cannot be.
 func (o Options) check() error {
 	switch {

@@ -31,13 +31,15 @@ type process struct {
 	retired bool          // nothing new is asked of it, and it ends when nothing is waiting
 	served  bool          // it has fulfilled a request
 	ended   chan struct{} // closed once the process is gone
+	tick    time.Duration // of the watch over the bounds
 }
 
 // waiting is one call without an answer.
 type waiting struct {
 	answer chan Answer // one place; closed if there will be none
-	bound  *time.Timer
-	done   func() // called once it has its answer, or will have none
+	late   *hung       // what to say when the bound is exceeded
+	left   int         // ticks until it is
+	done   func()      // called once it has its answer, or will have none
 }
 
 // start starts a worker, which then waits to be told what to open.
@@ -53,7 +55,7 @@ func start(o Options) (*process, error) {
 	}
 	p := &process{
 		cmd: exec.Command(o.Worker), socket: os.NewFile(uintptr(ends[0]), "server's end"), log: o.Log,
-		waiting: map[uint64]*waiting{}, ended: make(chan struct{}),
+		waiting: map[uint64]*waiting{}, ended: make(chan struct{}), tick: o.tick(),
 	}
 	p.sender = NewSender(p.socket)
 	p.cmd.Dir = "/"
@@ -70,6 +72,7 @@ func start(o Options) (*process, error) {
 	}
 	p.log.Info("keystore worker started", slog.Int("pid", p.cmd.Process.Pid))
 	go p.run()
+	go p.watch()
 	return p, nil
 }
 
@@ -85,7 +88,7 @@ func (p *process) run() {
 		if err == nil {
 			err = p.take(a)
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) {
 			err = errors.New("the worker has ended")
 		}
 		if err != nil {
@@ -100,6 +103,42 @@ func (p *process) run() {
 	close(p.ended)
 }
 
+// watch ends the worker when it is late with an answer. One ticker for all calls costs less than a timer for
+// each. While the token makes a key pair, which may take minutes, only that is bounded: many do nothing else meanwhile.
+func (p *process) watch() {
+	ticker := time.NewTicker(p.tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.ended:
+			return
+		case <-ticker.C:
+		}
+		if late := p.late(); late != nil {
+			p.fail(late)
+		}
+	}
+}
+
+// late counts a tick for every call that is bounded now, and says which has exceeded its bound.
+func (p *process) late() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	generating := false
+	for _, w := range p.waiting {
+		generating = generating || w.late.verb == verbGenerate
+	}
+	for _, w := range p.waiting {
+		if generating && w.late.verb != verbGenerate {
+			continue
+		}
+		if w.left--; w.left <= 0 {
+			return w.late
+		}
+	}
+	return nil
+}
+
 // take gives an answer to whom it belongs.
 func (p *process) take(a Answer) error {
 	p.mu.Lock()
@@ -108,7 +147,6 @@ func (p *process) take(a Answer) error {
 	if w == nil {
 		return fmt.Errorf("the worker answers request %d, which was not asked", a.ID)
 	}
-	w.bound.Stop()
 	delete(p.waiting, a.ID)
 	w.answer <- a
 	w.done()
@@ -132,7 +170,6 @@ func (p *process) fail(why error) {
 	}
 	p.over = why
 	for id, w := range p.waiting {
-		w.bound.Stop()
 		close(w.answer)
 		w.done()
 		delete(p.waiting, id)
@@ -208,8 +245,7 @@ func (p *process) enlist(r *Request, bound time.Duration, done func()) (*waiting
 	}
 	p.last++
 	r.ID = p.last
-	w := &waiting{answer: make(chan Answer, 1), done: done}
-	w.bound = time.AfterFunc(bound, func() { p.fail(&hung{r.verb(), bound}) })
+	w := &waiting{answer: make(chan Answer, 1), late: &hung{r.verb(), bound}, left: int((bound+p.tick-1)/p.tick) + 1, done: done}
 	p.waiting[r.ID] = w
 	return w, nil
 }
@@ -219,18 +255,19 @@ func (p *process) drop(id uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.waiting[id]; w != nil {
-		w.bound.Stop()
 		w.done()
 		delete(p.waiting, id)
 	}
 }
+
+const verbGenerate = "generate"
 
 func (r *Request) verb() string {
 	switch {
 	case r.Open != nil:
 		return "open"
 	case r.Generate != nil:
-		return "generate"
+		return verbGenerate
 	case r.Adopt != nil:
 		return "adopt"
 	case r.PublicKey != nil:
