@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -201,16 +202,33 @@ func (e *end) lockHead(ctx context.Context) error {
 	return e.refuseServers(ctx) // one may have come in between; the next cannot write
 }
 
+// How long the connections of a server that has just stopped may take to be gone.
+const (
+	leaving = 2 * time.Second
+	glance  = 20 * time.Millisecond
+)
+
 func (e *end) refuseServers(ctx context.Context) error {
-	var servers int
-	err := e.c.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'keyserver'`).Scan(&servers)
-	switch {
-	case err != nil:
-		return fmt.Errorf("looking for servers that use it: %w", err)
-	case servers > 0:
-		return fmt.Errorf("a keyserver is connected to it (%d connections); stop all servers first", servers)
+	for waited := time.Duration(0); ; waited += glance {
+		var servers int
+		_, err := e.c.ExecContext(ctx, `SELECT pg_stat_clear_snapshot()`) // else a transaction sees the same again and again
+		if err == nil {
+			err = e.c.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'keyserver'`).Scan(&servers)
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("looking for servers that use it: %w", err)
+		case servers == 0:
+			return nil
+		case waited >= leaving:
+			return fmt.Errorf("a keyserver is connected to it (%d connections); stop all servers first", servers)
+		}
+		select {
+		case <-time.After(glance):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return nil
 }
 
 // close ends the transaction and closes the database.
