@@ -70,6 +70,7 @@ func (p *program) rootCommand() *cobra.Command {
 		p.serveCommand(read),
 		p.verifyCommand(read),
 		p.upgradeCommand(read),
+		p.migrateCommand(read),
 		p.group("clock", "Put up with a clock that went back", p.clockAcceptCommand(read)),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: strings.TrimSpace(helpExitCodes)},
 	)

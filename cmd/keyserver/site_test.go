@@ -326,19 +326,25 @@ func (s *site) serve() *serving {
 		_ = w.Close()
 	}()
 	s.Cleanup(func() { v.end() })
+	v.listen(r)
+	return v
+}
+
+// listen returns when the server has said where it listens.
+func (v *serving) listen(r io.Reader) {
+	v.Helper()
 	lines := bufio.NewScanner(r)
 	for v.said["last"] == "" && lines.Scan() {
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		v.said[word] = strings.TrimSpace(rest)
-		if word == "metrics" || word == "api" && !strings.Contains(s.read("keyserver.yaml"), "metrics-listen") {
+		if word == "metrics" || word == "api" && !strings.Contains(v.read("keyserver.yaml"), "metrics-listen") {
 			v.said["last"] = word
 		}
 	}
 	if v.said["last"] == "" {
-		s.Fatalf("the server ended with %d instead of serving:\n%s", <-v.done, v.log)
+		v.Fatalf("the server ended with %d instead of serving:\n%s", <-v.done, v.log)
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	return v
 }
 
 // end stops the server as SIGTERM does and returns its exit code.

@@ -55,7 +55,12 @@ func (s *site) intrude(statements ...string) {
 		postgrestest.Exec(s, s.at, strings.Join(statements, "; "))
 		return
 	}
-	db, err := sql.Open("sqlite", s.path("data/keyserver.db")+"?_pragma=foreign_keys(0)&_pragma=ignore_check_constraints(1)")
+	s.intrudeFile(s.at.SQLite, statements...)
+}
+
+func (s *site) intrudeFile(path string, statements ...string) {
+	s.Helper()
+	db, err := sql.Open("sqlite", path+"?_pragma=foreign_keys(0)&_pragma=ignore_check_constraints(1)")
 	if err != nil {
 		s.Fatal(err)
 	}

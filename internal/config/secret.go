@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"regexp"
+	"syscall"
 )
 
 // Secret says where a secret is: in a file or in an environment variable, exactly one of them. It never
@@ -72,10 +74,19 @@ func readPrivate(path string) (value []byte, err error) {
 		return nil, errors.Unwrap(err)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("it is not a regular file")
-	case info.Mode().Perm()&0o077 != 0:
+	case !private(info):
 		return nil, fmt.Errorf("others than its owner may use it (mode %04o); run: chmod 600 %s", info.Mode().Perm(), path)
 	}
 	return io.ReadAll(io.LimitReader(f, maxSecret+3)) // room for a line break and for noticing one byte too many
+}
+
+// private says whether nobody but its owner may use a file. systemd gives a service its credentials in files of
+// root's that an access control list lets it read: then what looks like the group's right is the list's mask
+// (acl(5)), and root's own group reads everything anyway.
+func private(info fs.FileInfo) bool {
+	s, known := info.Sys().(*syscall.Stat_t)
+	credential := known && s.Uid == 0 && s.Gid == 0 && info.Mode().Perm() == 0o440
+	return credential || info.Mode().Perm()&0o077 == 0
 }
 
 // fault says what is wrong with a Secret, nothing if it can be looked for.

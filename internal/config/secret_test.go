@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json/v2"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -151,6 +153,35 @@ func TestASecretInTheWrongPlaceIsNotRepeated(t *testing.T) {
 		_, err := Read(write(t, edited(t, "development.yaml", "{file: passphrase}", place)), environment(nil))
 		if err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v", place, err)
+		}
+	}
+}
+
+// stated is what a file's system says of it.
+type stated struct {
+	fs.FileInfo
+	mode     fs.FileMode
+	uid, gid uint32
+}
+
+func (s stated) Mode() fs.FileMode { return s.mode }
+func (s stated) Sys() any          { return &syscall.Stat_t{Uid: s.uid, Gid: s.gid} }
+
+func TestACredentialOfSystemdIsPrivate(t *testing.T) {
+	for _, c := range []struct {
+		file stated
+		want bool
+	}{
+		{stated{mode: 0o440}, true}, // root's, with an access control list
+		{stated{mode: 0o400, uid: 999, gid: 999}, true},
+		{stated{mode: 0o440, uid: 999}, false},
+		{stated{mode: 0o440, gid: 999}, false},
+		{stated{mode: 0o444}, false},
+		{stated{mode: 0o640}, false},
+		{stated{mode: 0o460}, false},
+	} {
+		if got := private(c.file); got != c.want {
+			t.Errorf("mode %04o of %d:%d: %v, want %v", c.file.mode, c.file.uid, c.file.gid, got, c.want)
 		}
 	}
 }

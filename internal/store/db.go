@@ -136,11 +136,11 @@ func asOwner(ctx context.Context, at Location, o Options, before, after func(*DB
 	if err == nil {
 		err = db.migrate(ctx)
 	}
-	if err == nil && after != nil {
-		err = after(db)
-	}
 	if err == nil && at.Shared() && at.Postgres.owner() != at.Postgres.Server {
 		err = grant(ctx, db.pool, at.Postgres.Server.Name)
+	}
+	if err == nil && after != nil {
+		err = after(db)
 	}
 	return err
 }
