@@ -214,3 +214,19 @@ func TestAnEmptyDatabaseIsNotInitialised(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A plan is made while a table is new, and kept: it must be the one that is right for a large table.
+func TestANewDatabaseLooksForSignOrdersWhereItWillFindThemFast(t *testing.T) {
+	at := postgrestest.New(t)
+	createShared(t, at)
+	for query, index := range map[string]string{
+		`SELECT * FROM sign_orders WHERE operation = 'o' AND keyid = 'k' AND requester = 'r' AND idempotencykey = 'i'`: "sign_orders_idempotencykey",
+		`SELECT * FROM sign_orders WHERE operation = 'o' AND id > 'i' ORDER BY id LIMIT 10`:                            "sign_orders_operation",
+		`SELECT * FROM sign_orders WHERE state = 'running' AND lease <= 1 ORDER BY lease LIMIT 10`:                     "sign_orders_running",
+		`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND expires <= 1 ORDER BY expires LIMIT 10`:  "operations_due",
+	} {
+		if plan := postgrestest.Query(t, at, `EXPLAIN `+query); !strings.Contains(plan, " "+index+" ") {
+			t.Errorf("%s: the plan is\n%s", query, plan)
+		}
+	}
+}

@@ -113,6 +113,30 @@ func Copy(t testing.TB, of store.Location) store.Location {
 	return store.Location{Postgres: &at}
 }
 
+// Query returns the lines that a query answers with, each of one text.
+func Query(t testing.TB, at store.Location, query string) string {
+	t.Helper()
+	ctx := context.Background()
+	c, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := c.connect(ctx, at.Postgres.Name, postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // NewDatabase makes an empty database, or takes one that was given back: making one takes a third of a second.
 func (c *Cluster) NewDatabase(ctx context.Context) (store.Location, error) {
 	c.mu.Lock()
@@ -155,10 +179,18 @@ func (c *Cluster) Exec(ctx context.Context, database, statement string) error {
 	return c.execAs(ctx, database, postgres, statement)
 }
 
-func (c *Cluster) execAs(ctx context.Context, database, role, statement string) error {
+func (c *Cluster) connect(ctx context.Context, database, role string) (*pgx.Conn, error) {
 	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", c.Dir, c.Port, role, database))
 	if err != nil {
-		return fmt.Errorf("connecting to the cluster in %s: %w", c.Dir, err)
+		return nil, fmt.Errorf("connecting to the cluster in %s: %w", c.Dir, err)
+	}
+	return conn, nil
+}
+
+func (c *Cluster) execAs(ctx context.Context, database, role, statement string) error {
+	conn, err := c.connect(ctx, database, role)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	if _, err := conn.Exec(ctx, statement); err != nil {

@@ -100,8 +100,10 @@ CREATE TABLE sign_orders (
   settled        BIGINT           NOT NULL,         -- 0 while an attempt runs
   failure        TEXT COLLATE "C" NOT NULL,
   signature      BYTEA            NOT NULL,         -- empty until signed
-  UNIQUE (operation, keyid, requester, idempotencykey),
   UNIQUE (operation, keyid, usenumber)
 );
 CREATE INDEX sign_orders_operation ON sign_orders (operation, id);
 CREATE INDEX sign_orders_running   ON sign_orders (lease) WHERE state = 'running';
+-- The last one: of indexes that look the same to it, as all do while a table is new, PostgreSQL takes the last,
+-- and this one is looked into with every sign order.
+CREATE UNIQUE INDEX sign_orders_idempotencykey ON sign_orders (operation, keyid, requester, idempotencykey);

@@ -99,8 +99,8 @@ CREATE TABLE sign_orders (
   settled        BIGINT NOT NULL,           -- 0 while an attempt runs
   failure        TEXT   NOT NULL,
   signature      BLOB   NOT NULL,           -- empty until signed
-  UNIQUE (operation, keyid, requester, idempotencykey),
   UNIQUE (operation, keyid, usenumber)
 );
 CREATE INDEX sign_orders_operation ON sign_orders (operation, id);
 CREATE INDEX sign_orders_running   ON sign_orders (lease) WHERE state = 'running';
+CREATE UNIQUE INDEX sign_orders_idempotencykey ON sign_orders (operation, keyid, requester, idempotencykey);
