@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,8 +40,28 @@ func (db *DB) connectPostgres(p *Postgres, as Role) error {
 	db.dialect.check = func(ctx context.Context, c *sql.Conn) error {
 		return checkPostgres(ctx, c, p.Confined && as == p.Server)
 	}
-	db.pool = stdlib.OpenDB(*c)
+	db.pool = stdlib.OpenDB(*c, stdlib.OptionBeforeConnect(neverCancel))
 	db.connection = c
+	return nil
+}
+
+// neverCancel lets a connection dial once. When a statement takes too long the driver gives the connection up,
+// and would dial again to have the server cancel the statement. A commit that waits for a synchronous standby
+// and is canceled has happened here, everybody sees it, and it may not be there after a failover (PostgreSQL
+// documentation, "Synchronous Replication"). Not canceled, it holds the lock of the head until it is safe.
+func neverCancel(_ context.Context, c *pgx.ConnConfig) error {
+	dial, dialed := c.DialFunc, false
+	var mu sync.Mutex
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if dialed {
+			return nil, errors.New("statements are not canceled")
+		}
+		conn, err := dial(ctx, network, address)
+		dialed = err == nil
+		return conn, err
+	}
 	return nil
 }
 
