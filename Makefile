@@ -4,7 +4,7 @@ export GOTOOLCHAIN := go1.27.4
 export CGO_ENABLED := 0
 TOOL := go tool -modfile=tools/go.mod
 PROGRAMS := keyserver ks devidp
-HSM := ./cmd/keyserver-hsm
+WORKER := ./cmd/keyserver-hsm
 TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool postgresql
 
 .PHONY: build test demo demo-up lint bench mutants fuzz generate clean
@@ -13,28 +13,29 @@ TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3
 build:
 	./scripts/need gcc libc
 	go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%)
-	CGO_ENABLED=1 go build -trimpath -o bin/ $(HSM)
+	CGO_ENABLED=1 go build -trimpath -o bin/ $(WORKER)
 
 test:
 	./scripts/need $(TEST_NEEDS)
 	go test ./...
 	KEYSERVER_TEST_DATABASE=postgres go test $(ON_BOTH)
-	CGO_ENABLED=1 go test $(HSM)
+	CGO_ENABLED=1 go test $(WORKER)
 
 # What is tested on whole servers is tested on both databases; the store's contract is by itself.
 ON_BOTH := ./internal/keyserver ./internal/httpapi ./cmd/keyserver
 
-# The main job, end to end, each step proven. demo-up leaves it running.
+# The main job, end to end, each step proven. demo-up leaves it running. On the real parts: DB=postgres HSM=softhsm,
+# each or both.
 demo demo-up: build
-	./scripts/need openssl
-	go run ./e2e/demo $(if $(filter demo-up,$@),-up)
+	./scripts/need openssl $(if $(filter postgres,$(DB)),postgresql) $(if $(filter softhsm,$(HSM)),softhsm2-util libsofthsm2.so pkcs11-tool)
+	go run ./e2e/demo $(if $(DB),-db $(DB)) $(if $(HSM),-keystore $(HSM)) $(if $(filter demo-up,$@),-up)
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
 	go vet ./...
-	CGO_ENABLED=1 go vet $(HSM)
+	CGO_ENABLED=1 go vet $(WORKER)
 	$(TOOL) staticcheck ./...
-	CGO_ENABLED=1 $(TOOL) staticcheck $(HSM)
+	CGO_ENABLED=1 $(TOOL) staticcheck $(WORKER)
 	./scripts/vulncheck
 
 bench: build

@@ -34,15 +34,28 @@ func lost(err error) bool {
 	return false
 }
 
+// unsure is an error of C_Sign: the token may have made the signature all the same. So it is not asked again in this
+// attempt, of which the audit log knows one; the next one begins with everything new.
+type unsure struct{ err error }
+
+func (u *unsure) Error() string { return fmt.Sprintf("signing: %v", u.err) }
+func (u *unsure) Unwrap() error { return u.err }
+
 // do runs fn with a session that is logged in. What fails since the session, the login or a handle is lost
-// is done once more with all of them new: an error says that the token has made nothing. If that does not
-// help either, the token is gone.
+// is done once more with all of them new, unless it was C_Sign that failed. If that does not help either, the
+// token is gone, as it is if C_Sign fails twice in a row.
 func (s *session) do(fn func(pkcs11.SessionHandle) error) error {
 	err := s.try(fn)
 	if !lost(err) {
 		return err
 	}
 	s.token.forget()
+	if _, is := errors.AsType[*unsure](err); is {
+		if s.token.unsure.Add(1) > 1 {
+			return &refusal{hsm.CodeGone, err}
+		}
+		return err
+	}
 	err = s.try(fn)
 	if lost(err) {
 		return &refusal{hsm.CodeGone, err}

@@ -42,8 +42,9 @@ func (s *session) sign(r hsm.Sign) (signature []byte, err error) {
 		}
 		made, err := s.token.module.Sign(h, input)
 		if err != nil {
-			return fmt.Errorf("signing: %w", err)
+			return &unsure{err}
 		}
+		s.token.unsure.Store(0)
 		signature, err = r.Signature(k.algorithm, made)
 		return err
 	})

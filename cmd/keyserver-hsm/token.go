@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/miekg/pkcs11"
@@ -25,6 +26,7 @@ type token struct {
 	login  bool // whether it asks for one
 	can    abilities
 	keeper *session
+	unsure atomic.Int64 // errors of C_Sign since the last signature
 
 	parameters runtime.Pinner // of the library, which may read them whenever it likes
 

@@ -2,7 +2,7 @@
 // of the signatures. It prints each step and what proves it, and ends with 0 only if every step was as it
 // says. With -up it leaves everything running for you instead.
 //
-//	go run ./e2e/demo [-up]
+//	go run ./e2e/demo [-db postgres] [-keystore softhsm] [-up]
 package main
 
 import (
@@ -28,16 +28,19 @@ import (
 
 func main() {
 	up := flag.Bool("up", false, "leave the programs running, and say how to use them")
+	var parts stand.Options
+	flag.StringVar(&parts.Database, "db", stand.SQLite, "where the state and the log are: sqlite or postgres")
+	flag.StringVar(&parts.Keystore, "keystore", stand.Software, "where the private keys are: software or softhsm")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, os.Stdout, "bin", *up); err != nil {
+	if err := run(ctx, os.Stdout, "bin", parts, *up); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out io.Writer, bin string, up bool) (err error) {
+func run(ctx context.Context, out io.Writer, bin string, parts stand.Options, up bool) (err error) {
 	dir, err := os.MkdirTemp("", "keyserver-demo-")
 	if err != nil {
 		return err
@@ -47,17 +50,17 @@ func run(ctx context.Context, out io.Writer, bin string, up bool) (err error) {
 		return err
 	}
 	begun := time.Now()
-	s, err := stand.New(ctx, bin, dir)
+	s, err := stand.NewWith(ctx, bin, dir, parts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	d := &demo{Stand: s, out: out}
+	d := &demo{Stand: s, parts: parts, out: out}
 	if up {
 		return d.stayUp(ctx)
 	}
 	for _, step := range []func(context.Context) error{
-		d.introduce, d.buildImage, d.signIn, d.order, d.refuseUnapproved, d.refuseHalfApproved, d.approve, d.sign,
+		d.introduce, d.buildImage, d.signIn, d.custody, d.order, d.refuseUnapproved, d.refuseHalfApproved, d.approve, d.sign,
 		d.spend, d.retry, d.verifyLog, d.tamper,
 	} {
 		if err := step(ctx); err != nil {
@@ -71,6 +74,7 @@ func run(ctx context.Context, out io.Writer, bin string, up bool) (err error) {
 // demo is a run of the demonstration. What a step needs of the ones before is here.
 type demo struct {
 	*stand.Stand
+	parts stand.Options
 	out   io.Writer
 	steps int
 

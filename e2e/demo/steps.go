@@ -21,9 +21,50 @@ const (
 
 func (d *demo) introduce(context.Context) error {
 	fmt.Fprintf(d.out, `A keyserver (%s) and a development identity provider (%s) run on this
-machine. Key fw-prod requires the approval of 2 people, fw-dev of nobody. Dana is a release engineer, alice and
-bob approve, erin audits. Everything below is done with ks, the command line; openssl judges the signatures.
-`, d.Server, d.Issuer)
+machine. The server's state and log are in %s, its keys in %s.
+Key fw-prod requires the approval of 2 people, fw-dev of nobody. Dana is a release engineer, alice and bob approve, erin
+audits. Everything below is done with ks, the command line; openssl judges the signatures.
+`, d.Server, d.Issuer, d.whereState(), d.whereKeys())
+	return nil
+}
+
+func (d *demo) whereState() string {
+	if d.Cluster != nil {
+		return "PostgreSQL, on a cluster of its own"
+	}
+	return "a SQLite file"
+}
+
+func (d *demo) whereKeys() string {
+	if d.Token != nil {
+		return "a token of SoftHSM2, a PKCS#11 library that a worker of the server has loaded"
+	}
+	return "files encrypted by the server"
+}
+
+// custody shows where the private keys are, if they are in a token. The token is asked by a program that is not ours.
+func (d *demo) custody(ctx context.Context) error {
+	if d.Token == nil {
+		return nil
+	}
+	d.step("The private keys were made in the HSM and cannot leave it")
+	r, err := d.as(ctx, "dana", allWell, "keys", "fw-prod")
+	if err != nil {
+		return err
+	}
+	if !says(r, "private key", "made in the HSM, which it can never have left") {
+		return fmt.Errorf("the key can be elsewhere")
+	}
+	args := []string{"--module", d.Token.Module, "--token-label", d.Token.Label, "--login", "--pin", d.Token.PIN, "--list-objects", "--type", "privkey"}
+	objects, err := d.Token.Tool(ctx, "pkcs11-tool", args...)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "   $ pkcs11-tool --list-objects --type privkey\n      %s\n", strings.ReplaceAll(strings.TrimSpace(objects), "\n", "\n      "))
+	if n := strings.Count(objects, "never extractable"); n != 3 || !strings.Contains(objects, "fw-prod.1") {
+		return fmt.Errorf("%d private keys in the token can never have left it, not 3", n)
+	}
+	d.proof("the token itself says of all three keys: sensitive, never extractable, local")
 	return nil
 }
 
@@ -215,7 +256,7 @@ func (d *demo) verifyLog(ctx context.Context) error {
 	if _, err := d.as(ctx, "dana", allWell, "audit", "verify", "audit.log"); err != nil {
 		return err
 	}
-	if err := d.Stop(); err != nil {
+	if err := d.StopServer(); err != nil {
 		return err
 	}
 	if _, err := d.show("operator$ keyserver", allWell, d.Command(ctx, "keyserver", "verify", "--config", d.Config())); err != nil {
@@ -231,19 +272,17 @@ func (d *demo) tamper(ctx context.Context) error {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{"keyserver.yaml", "log.key", "keyserver.db"} {
-		data, err := os.ReadFile(d.path(name))
-		if err != nil {
+	for _, name := range []string{"keyserver.yaml", "log.key"} {
+		if err := d.copyTo(folder, name); err != nil {
 			return err
 		}
-		if name == "keyserver.db" {
-			if data, err = forged(data); err != nil {
-				return err
-			}
-		}
-		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
-			return err
-		}
+	}
+	forge := d.forgeFile
+	if d.Cluster != nil {
+		forge = d.forgePostgres
+	}
+	if err := forge(ctx, folder); err != nil {
+		return err
 	}
 	r, err := d.show("operator$ keyserver", tampered, d.Command(ctx, "keyserver", "verify", "--config", filepath.Join(folder, "keyserver.yaml")))
 	if err != nil {
@@ -253,12 +292,45 @@ func (d *demo) tamper(ctx context.Context) error {
 	return nil
 }
 
-// forged replaces bob in the event of his approval.
-func forged(database []byte) ([]byte, error) {
-	was := []byte(`"sub":"bob","subject":"bob"},"batch"`)
-	became := []byte(`"sub":"amy","subject":"amy"},"batch"`)
-	if !bytes.Contains(database, was) {
-		return nil, fmt.Errorf("bob's approval is not in the database")
+func (d *demo) copyTo(folder, name string) error {
+	data, err := os.ReadFile(d.path(name))
+	if err != nil {
+		return err
 	}
-	return bytes.ReplaceAll(database, was, became), nil
+	return os.WriteFile(filepath.Join(folder, name), data, 0o600)
+}
+
+// What stands in the event of bob's approval, and what is to.
+const (
+	was    = `"sub":"bob","subject":"bob"},"batch"`
+	became = `"sub":"amy","subject":"amy"},"batch"`
+)
+
+// forgeFile makes a copy of the SQLite file in which amy has approved.
+func (d *demo) forgeFile(_ context.Context, folder string) error {
+	database, err := os.ReadFile(d.path("keyserver.db"))
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(database, []byte(was)) {
+		return fmt.Errorf("bob's approval is not in the database")
+	}
+	return os.WriteFile(filepath.Join(folder, "keyserver.db"), bytes.ReplaceAll(database, []byte(was), []byte(became)), 0o600)
+}
+
+// forgePostgres makes a copy of the database in which amy has approved, as a superuser can: the role of the server
+// may not change what is in the log.
+func (d *demo) forgePostgres(ctx context.Context, folder string) error {
+	change := fmt.Sprintf("UPDATE audit_events SET leaf = replace(leaf, '%[1]s', '%[2]s') WHERE leaf LIKE '%%%[1]s%%'", was, became)
+	name, err := d.Copy(ctx, change)
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(folder, "keyserver.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	text = bytes.Replace(text, []byte("name: "+d.Database()+","), []byte("name: "+name+","), 1)
+	return os.WriteFile(config, text, 0o600)
 }

@@ -6,6 +6,7 @@ package pkcs11shim
 
 import (
 	"context"
+	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"errors"
@@ -25,25 +26,71 @@ var sources embed.FS
 // patience is how long Await waits for calls.
 const patience = 30 * time.Second
 
-// Build compiles the shim with gcc into a directory that is removed when the test ends, and returns the path
-// of the module.
+// flags of gcc, for a module with one exported symbol.
+const flags = "-std=c11 -Wall -Wextra -Werror -O2 -fPIC -shared -pthread -fvisibility=hidden"
+
+// Build compiles the shim with gcc, once for all tests of one state of its sources, and returns the path of the
+// module, which is in the user's cache.
 func Build(t testing.TB) string {
 	t.Helper()
-	dir := t.TempDir()
+	path, err := build()
+	if err != nil {
+		t.Fatalf("building the shim (gcc is needed: ./scripts/need gcc libc): %v", err)
+	}
+	return path
+}
+
+func build() (string, error) {
+	state := sha256.New()
+	state.Write([]byte(flags))
+	err := fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := sources.ReadFile(path)
+		fmt.Fprintf(state, "\n%s %d\n%s", path, len(text), text)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	dir := filepath.Join(cache, "keyserver-test")
+	final := filepath.Join(dir, "shim-"+hex.EncodeToString(state.Sum(nil)[:16])+".so")
+	if _, err := os.Stat(final); err == nil {
+		return final, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	draft, err := os.MkdirTemp(dir, "draft-") // other test binaries build at the same time
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(draft)
+	if err := compile(draft); err != nil {
+		return "", err
+	}
+	return final, os.Rename(filepath.Join(draft, "shim.so"), final)
+}
+
+func compile(dir string) error {
 	if err := os.CopyFS(dir, sources); err != nil {
-		t.Fatalf("writing the sources of the shim: %v", err)
+		return fmt.Errorf("writing the sources: %w", err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "shim", "*.c"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	to := filepath.Join(dir, "shim.so")
-	args := append(strings.Fields("-std=c11 -Wall -Wextra -Werror -O2 -fPIC -shared -pthread -fvisibility=hidden -o"), to)
-	gcc := exec.Command("gcc", append(append(args, files...), "-ldl")...)
+	gcc := exec.Command("gcc", append(append(strings.Fields(flags+" -o shim.so"), files...), "-ldl")...)
+	gcc.Dir = dir
 	if out, err := gcc.CombinedOutput(); err != nil {
-		t.Fatalf("building the shim (gcc is needed: ./scripts/need gcc): %v\n%s", err, out)
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	return to
+	return nil
 }
 
 // Shim is a built shim with its directory, in front of a real module.

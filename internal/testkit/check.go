@@ -10,7 +10,7 @@ import (
 )
 
 // Check verifies the whole state and log in other words than the law, as keyserver verify does, against
-// every checkpoint of earlier checks, and holds the log against what the keystore itself has counted. It
+// every checkpoint of earlier checks, and holds the log against what the keystores themselves have counted. It
 // fails the test where they do not hold together. It is called when the test ends, and after each restart.
 func (k *Kit) Check() {
 	k.Helper()
@@ -25,7 +25,7 @@ func (k *Kit) Check() {
 	k.checkCalls()
 }
 
-// checkCalls checks that the keystore was never asked without an attempt that had been audited, and that no
+// checkCalls checks that a keystore was never asked without an attempt that had been audited, and that no
 // signature was stored that it was not asked for (I2, I7).
 func (k *Kit) checkCalls() {
 	k.Helper()
@@ -56,6 +56,11 @@ func (k *Kit) asked() map[law.KeyID]int {
 	n := map[law.KeyID]int{}
 	for _, p := range k.Keystore.Calls() {
 		n[p.Key().ID]++
+	}
+	if k.options.Asked != nil {
+		for key, more := range k.options.Asked(k) {
+			n[key] += more
+		}
 	}
 	return n
 }

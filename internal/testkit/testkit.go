@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,15 @@ type Options struct {
 	Commit func(commit func() error) error // see store.Options
 	Log    *slog.Logger                    // nil: nowhere
 	Shared bool                            // on a database that several servers can use, whatever [Database] says
+	File   bool                            // on a database that is a file, whatever [Database] says
+
+	// Keystores are there beside the one of name software. They outlive the kit's restarts, and whoever made them
+	// closes them.
+	Keystores []keystore.Member
+	// Asked says how often these keystores have been asked to sign with each key. Required if there are any.
+	Asked func(*Kit) map[law.KeyID]int
+	// Adoptions are keys of the configuration whose key pairs these keystores have already.
+	Adoptions []keyserver.Adoption
 }
 
 // Database is the environment variable that says which database kits are on: sqlite, which is the default, or
@@ -87,7 +97,7 @@ func NewWith(t testing.TB, o Options) *Kit {
 	if o.World != nil {
 		o.World(&world)
 	}
-	k.must(keyserver.Initialise(context.Background(), db, k.set(), world))
+	k.must(keyserver.Initialise(context.Background(), db, k.set(), world, o.Adoptions...))
 	k.must(db.Close())
 	k.start()
 	t.Cleanup(func() {
@@ -133,7 +143,7 @@ func (k *Kit) AnotherAt(at store.Location) *Kit {
 }
 
 func (k *Kit) location() store.Location {
-	if k.options.Shared || OnPostgres(k) {
+	if !k.options.File && (k.options.Shared || OnPostgres(k)) {
 		return postgrestest.Confined(postgrestest.New(k))
 	}
 	return store.File(filepath.Join(k.Dir, "keyserver.db"))
@@ -144,7 +154,8 @@ func (k *Kit) storeOptions() store.Options {
 }
 
 func (k *Kit) set() *keystore.Set {
-	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: k.Keystore, Limits: keystore.DefaultLimits()})
+	own := keystore.Member{Name: "software", Keystore: k.Keystore, Limits: keystore.DefaultLimits()}
+	set, err := keystore.NewSet(append(slices.Clone(k.options.Keystores), own)...)
 	k.must(err)
 	return set
 }

@@ -116,8 +116,7 @@ func everyCombination(t *testing.T, k keystore.Keystore, can Can) {
 				t.Run(fmt.Sprintf("%s/%s/%s", a, s, h), func(t *testing.T) {
 					signature := sign(t, k, key, Input(h, s, message))
 					checkForm(t, a, signature)
-					checkWithGo(t, key.PublicKey, h, s, signature)
-					checkWithOpenSSL(t, key.PublicKey, h, s, signature)
+					VerifiedByOthers(t, key.PublicKey, Input(h, s, message), message, signature)
 				})
 			}
 		}

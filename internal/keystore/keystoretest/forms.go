@@ -93,9 +93,17 @@ func MinimalDER(t testing.TB, der []byte) (r []byte) {
 	return r
 }
 
-// checkWithGo verifies a signature over message with the standard library.
-func checkWithGo(t testing.TB, spki []byte, h law.Hash, s law.Scheme, signature []byte) {
+// VerifiedByOthers checks a signature over a message with the standard library and with the openssl command.
+func VerifiedByOthers(t testing.TB, spki []byte, in law.Input, message, signature []byte) {
 	t.Helper()
+	checkWithGo(t, spki, in, message, signature)
+	checkWithOpenSSL(t, spki, in, message, signature)
+}
+
+// checkWithGo verifies a signature over the message with the standard library.
+func checkWithGo(t testing.TB, spki []byte, in law.Input, message, signature []byte) {
+	t.Helper()
+	h, s := in.Hash, in.Scheme
 	hash := map[law.Hash]crypto.Hash{law.SHA256: crypto.SHA256, law.SHA384: crypto.SHA384, law.SHA512: crypto.SHA512}[h]
 	hasher := hash.New()
 	hasher.Write(message)
@@ -117,9 +125,10 @@ func checkWithGo(t testing.TB, spki []byte, h law.Hash, s law.Scheme, signature 
 	}
 }
 
-// checkWithOpenSSL verifies a signature over message with the openssl command, which is not our code.
-func checkWithOpenSSL(t testing.TB, spki []byte, h law.Hash, s law.Scheme, signature []byte) {
+// checkWithOpenSSL verifies a signature over the message with the openssl command, which is not our code.
+func checkWithOpenSSL(t testing.TB, spki []byte, in law.Input, message, signature []byte) {
 	t.Helper()
+	h, s := in.Hash, in.Scheme
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
 		t.Fatalf("this test needs the openssl command; install the Debian package openssl (%v)", err)
