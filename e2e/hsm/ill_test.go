@@ -43,9 +43,8 @@ func label(key law.KeyID) string { return string(key) + ".1" }
 
 // CF-03
 func TestCF03_AnHSMThatIsGoneAndBackIsUsedAgainWithoutARestart(t *testing.T) {
-	t.Parallel() // most of it is waiting
 	onBoth(t, setting{}, func(s *site) {
-		for _, rv := range []uint{pkcs11shim.DeviceRemoved, pkcs11shim.TokenNotPresent} {
+		for rv, inVain := range map[uint]int{pkcs11shim.DeviceRemoved: 1, pkcs11shim.TokenNotPresent: 5} {
 			o, calls := s.approved("fw-one", 1), s.calls("fw-one")
 			s.shim.Set(pkcs11shim.Fault{Do: pkcs11shim.Gone, RV: rv})
 			_, err := s.order(o, "fw-one", "1", "image")
@@ -58,7 +57,7 @@ func TestCF03_AnHSMThatIsGoneAndBackIsUsedAgainWithoutARestart(t *testing.T) {
 			if n := s.calls("fw-one") - calls; n != 0 {
 				s.Errorf("an HSM that is gone was asked %d times", n)
 			}
-			starts := s.workers() + 5 // the pauses between them grow
+			starts := s.workers() + inVain // the pauses between them grow
 			until(s, 20*time.Second, "the worker was started in vain again and again", func() bool { s.ready(); return s.workers() >= starts })
 			s.shim.Clear()
 			began := time.Now()

@@ -182,7 +182,7 @@ func TestRC04_TheSameOrderAtTheSameTimeIsOneCallOfTheHSM(t *testing.T) {
 func TestRC05_AKeyThatIsDisabledOrReplacedSignsNothingUnderAnotherFingerprint(t *testing.T) {
 	onBoth(t, setting{world: func(c *law.Configuration) { c.Keys[0].MaxUses = law.MaxUses }}, func(s *site) {
 		signed, refusals := 0, 0
-		n := s.rounds(4*time.Second, 4, func(round int) {
+		n := s.rounds(3*time.Second, 4, func(round int) {
 			key, o := s.key("fw-dev"), s.approved("fw-dev", law.MaxUses)
 			change := func() { s.replace("fw-dev") }
 			if round%2 == 0 {
@@ -258,7 +258,7 @@ func (s *site) ordersWhile(o keyserver.Operation, key law.Key, change func()) (s
 func TestRC06_ARejectionAgainstTheLastApprovalLeavesNothingToSign(t *testing.T) {
 	onBoth(t, setting{limit: keyserver.Limits{PendingOperations: 1 << 20}}, func(s *site) {
 		outcomes := map[string]int{}
-		n := s.rounds(4*time.Second, 20, func(int) {
+		n := s.rounds(3*time.Second, 20, func(int) {
 			o := s.Create(testkit.Ask("fw-one"))
 			var approval, rejection, order error
 			testkit.Race(3, func(i int) {

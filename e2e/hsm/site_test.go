@@ -8,9 +8,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
+	"flag"
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +33,16 @@ import (
 	"example.org/keyserver/internal/testkit"
 )
 
+// TestMain lets more tests run at the same time than there are cores: most of them wait, for a lease, for a disk or for
+// an HSM that hangs.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // site is a whole server with a keystore named hsm: a token of SoftHSM2, behind the shim.
 type site struct {
 	*testkit.Kit
@@ -35,6 +50,8 @@ type site struct {
 	token hsmtest.Token // with the shim before it
 	hsm   *hsm.Keystore
 	log   *lines
+
+	commits commits
 }
 
 // setting is what a test changes. The zero value is the usual site: fw-dev, fw-one, fw-prod, ca-dev and root of
@@ -46,12 +63,12 @@ type setting struct {
 	bound   time.Duration                   // of a signature; default 9 s
 	limits  keystore.Limits                 // of the keystore; default as usual
 	limit   keyserver.Limits                // of the server
-	commit  func(commit func() error) error // see testkit.Options
 }
 
-// onBoth tries the same on SQLite and on PostgreSQL.
+// onBoth tries the same on SQLite and on PostgreSQL. Much of it is waiting, so it is done beside other tests.
 func onBoth(t *testing.T, with setting, try func(*site)) {
 	t.Helper()
+	t.Parallel()
 	for _, database := range []string{"SQLite", "PostgreSQL"} {
 		t.Run(database, func(t *testing.T) {
 			t.Parallel()
@@ -68,6 +85,7 @@ func newSite(t testing.TB, with setting, shared bool) *site {
 	}
 	s := &site{shim: pkcs11shim.New(t, token.Module), log: &lines{}}
 	s.token = behind(s.shim, token)
+	t.Cleanup(func() { quiet(t, s.log.String()) }) // once the keystore is closed
 	o := s.token.Options(t, slog.New(slog.NewTextHandler(s.log, nil)))
 	o.Timeout = with.bound
 	s.hsm = hsmtest.Open(t, o)
@@ -75,7 +93,7 @@ func newSite(t testing.TB, with setting, shared bool) *site {
 		with.limits = keystore.DefaultLimits()
 	}
 	s.Kit = testkit.NewWith(t, testkit.Options{
-		File: !shared, Shared: shared, Limits: with.limit, Asked: s.asked, Adoptions: with.adopt, Commit: with.commit,
+		File: !shared, Shared: shared, Limits: with.limit, Asked: s.asked, Adoptions: with.adopt, Commit: s.commits.run,
 		Keystores: []keystore.Member{{Name: "hsm", Keystore: s.hsm, Limits: with.limits}},
 		World: func(c *law.Configuration) {
 			for i := range c.Keys {
@@ -93,6 +111,17 @@ func newSite(t testing.TB, with setting, shared bool) *site {
 		s.balance()
 	})
 	return s
+}
+
+// noise is what programs and libraries say that crash.
+var noise = regexp.MustCompile(`(?i)panic|fatal error|SIG(SEGV|ABRT|BUS)|segmentation|goroutine \d|core dumped|corrupt|assert`)
+
+// quiet checks that nothing has crashed, by its log: the worker's library neither, while it was used nor when it ended.
+func quiet(t testing.TB, log string) {
+	t.Helper()
+	if said := noise.FindString(log); said != "" {
+		t.Errorf("something has crashed (%q):\n%s", said, log)
+	}
 }
 
 // behind is the token with the shim before its library.
