@@ -34,6 +34,16 @@ func lost(err error) bool {
 	return false
 }
 
+// vague says whether the error tells nothing of what is lost, if anything is. A key or call that always gives
+// one must not cost the others their worker; when it is the token that is ill, ready says so.
+func vague(err error) bool {
+	switch e, _ := errors.AsType[pkcs11.Error](err); e {
+	case pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_MEMORY:
+		return true
+	}
+	return false
+}
+
 // do runs fn with a session that is logged in. What fails since the session, the login or a handle is lost
 // is done once more with all of them new: an error says that the token has made nothing. If that does not
 // help either, the token is gone.
@@ -44,7 +54,7 @@ func (s *session) do(fn func(pkcs11.SessionHandle) error) error {
 	}
 	s.token.forget()
 	err = s.try(fn)
-	if lost(err) {
+	if lost(err) && !vague(err) {
 		return &refusal{hsm.CodeGone, err}
 	}
 	return err
