@@ -2,11 +2,12 @@ package main
 
 import (
 	"encoding/json/v2"
-	"example.org/keyserver/api"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"example.org/keyserver/api"
 )
 
 // IN-04, R17
