@@ -47,7 +47,8 @@ func existing(found []pkcs11.ObjectHandle) error {
 }
 
 // make asks the token for the key pair. Tokens differ in how they want a curve to be named and in which
-// attributes they let be set, so it asks in several ways, the strictest first; inspect sees what came of it.
+// attributes they let be set, so it asks in several ways, the strictest first; inspect sees what came of it. What
+// the public key is for is left to the token: nothing is verified there.
 func (s *session) make(g hsm.Generate, label *pkcs11.Attribute) (public, private pkcs11.ObjectHandle, err error) {
 	id := make([]byte, 20)
 	if _, err := rand.Read(id); err != nil {
@@ -63,11 +64,10 @@ func (s *session) make(g hsm.Generate, label *pkcs11.Attribute) (public, private
 		slices.Concat(secret, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_DERIVE, false)}),
 		secret,
 	}
-	open := slices.Concat(both, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true)})
 	for _, shape := range shapes(g) {
 		for _, secret := range secrets {
 			m := []*pkcs11.Mechanism{pkcs11.NewMechanism(generator(g.Algorithm), nil)}
-			public, private, err = s.token.module.GenerateKeyPair(s.handle, m, slices.Concat(open, shape), secret)
+			public, private, err = s.token.module.GenerateKeyPair(s.handle, m, slices.Concat(both, shape), secret)
 			if !otherwise(err) {
 				return public, private, described(err)
 			}

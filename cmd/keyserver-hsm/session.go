@@ -41,6 +41,16 @@ type unsure struct{ err error }
 func (u *unsure) Error() string { return fmt.Sprintf("signing: %v", u.err) }
 func (u *unsure) Unwrap() error { return u.err }
 
+// vague says whether the error tells nothing of what is lost, if anything is. A key or call that always gives
+// one must not cost the others their worker; when it is the token that is ill, ready says so.
+func vague(err error) bool {
+	switch e, _ := errors.AsType[pkcs11.Error](err); e {
+	case pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_MEMORY:
+		return true
+	}
+	return false
+}
+
 // do runs fn with a session that is logged in. What fails since the session, the login or a handle is lost
 // is done once more with all of them new, unless it was C_Sign that failed. If that does not help either, the
 // token is gone, as it is if C_Sign fails twice in a row.
@@ -51,13 +61,13 @@ func (s *session) do(fn func(pkcs11.SessionHandle) error) error {
 	}
 	s.token.forget()
 	if _, is := errors.AsType[*unsure](err); is {
-		if s.token.unsure.Add(1) > 1 {
+		if s.token.unsure.Add(1) > 1 && !vague(err) {
 			return &refusal{hsm.CodeGone, err}
 		}
 		return err
 	}
 	err = s.try(fn)
-	if lost(err) {
+	if lost(err) && !vague(err) {
 		return &refusal{hsm.CodeGone, err}
 	}
 	return err

@@ -181,6 +181,13 @@ func TestEveryErrorThatMayComeOfALostSessionIsTriedAgainOnce(t *testing.T) {
 			t.Errorf("%v for ever: called %d times, %v", pkcs11.Error(e), calls, err)
 		}
 	}
+	for _, e := range []uint{pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_MEMORY} { // of one key or call alone, perhaps
+		calls := 0
+		err := s.do(func(pkcs11.SessionHandle) error { calls++; return pkcs11.Error(e) })
+		if _, is := errors.AsType[*refusal](err); is || !errors.Is(err, pkcs11.Error(e)) || calls != 2 {
+			t.Errorf("%v for ever: called %d times, %v", pkcs11.Error(e), calls, err)
+		}
+	}
 	for _, e := range []uint{pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_LOCKED, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_MECHANISM_INVALID, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED} {
 		if lost(pkcs11.Error(e)) {
 			t.Errorf("%v is tried again", pkcs11.Error(e))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -104,7 +105,8 @@ func (t *token) find() (pkcs11.TokenInfo, error) {
 		return pkcs11.TokenInfo{}, fmt.Errorf("of the %d tokens that %s shows, %d have the label %q; there must be one", len(slots), t.open.Module, len(found), t.open.Token)
 	}
 	info := found[0]
-	t.info = hsm.TokenInfo{Label: info.Label, Manufacturer: info.ManufacturerID, Model: info.Model, Serial: info.SerialNumber}
+	trim := func(text string) string { return strings.TrimRight(text, " \x00") } // some tokens pad with zeros
+	t.info = hsm.TokenInfo{Label: info.Label, Manufacturer: trim(info.ManufacturerID), Model: trim(info.Model), Serial: trim(info.SerialNumber)}
 	if library, err := t.module.GetInfo(); err == nil {
 		t.info.Library = fmt.Sprintf("%s %d.%d", library.LibraryDescription, library.LibraryVersion.Major, library.LibraryVersion.Minor)
 	}

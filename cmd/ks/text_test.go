@@ -6,6 +6,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"example.org/keyserver/api"
 )
 
 // IN-04, R17
@@ -178,5 +180,26 @@ func TestTheShortDigestIsTheFirst16DigitsInGroupsOfFour(t *testing.T) {
 	}
 	if got, want := shortDigest("3f\x1b"), "3f<U+001B>"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestWhereAPrivateKeyCanHaveBeenIsSaidInWords(t *testing.T) {
+	never := api.KeyAttributes{Local: true, Sensitive: true, AlwaysSensitive: true, NeverExtractable: true}
+	brought, readable, leaves := never, never, never
+	brought.Local, brought.NeverExtractable = false, false
+	readable.Sensitive = false
+	leaves.Extractable = true
+	for want, a := range map[string]api.KeyAttributes{
+		"made in the HSM, which it can never have left":                                  never,
+		"brought into the HSM from elsewhere; it cannot leave it now, but could earlier": brought,
+		"made in the HSM, and it can leave it":                                           leaves,
+		"brought into the HSM from elsewhere, and it can leave it":                       {},
+	} {
+		if got := custody(a); got != want {
+			t.Errorf("%+v: %s", a, got)
+		}
+	}
+	if got := custody(readable); got != custody(leaves) {
+		t.Errorf("%+v: %s", readable, got)
 	}
 }

@@ -65,10 +65,10 @@ func (k *Keystore) settle() {
 	k.worker = nil
 	w.mu.Lock()
 	served, why := w.served, w.over
-	w.mu.Unlock()
 	if why == nil {
-		why = errors.New("its token is gone")
+		why = w.retired
 	}
+	w.mu.Unlock()
 	if served {
 		k.failures, k.last = 0, nil
 		return

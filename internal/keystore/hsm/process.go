@@ -28,7 +28,7 @@ type process struct {
 	last    uint64 // id of the newest request
 	waiting map[uint64]*waiting
 	over    error         // why it is of no more use; nil while it is
-	retired bool          // nothing new is asked of it, and it ends when nothing is waiting
+	retired error         // why nothing new is asked of it, and it ends when nothing is waiting; nil while it may be asked
 	served  bool          // it has fulfilled a request
 	ended   chan struct{} // closed once the process is gone
 	tick    time.Duration // of the watch over the bounds
@@ -153,10 +153,10 @@ func (p *process) take(a Answer) error {
 	if a.Refusal == nil {
 		p.served = true
 	} else if a.Refusal.Code == CodeGone || a.Refusal.Code == CodePIN {
-		p.retired = true
+		p.retired = errors.New(a.Refusal.Text)
 	}
-	if p.retired && len(p.waiting) == 0 {
-		return errors.New("its token is gone; another worker begins anew")
+	if len(p.waiting) == 0 {
+		return p.retired
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (p *process) reason() error {
 func (p *process) usable() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.over == nil && !p.retired
+	return p.over == nil && p.retired == nil
 }
 
 // hung is the end of a worker that did not answer in time.
