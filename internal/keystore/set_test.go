@@ -337,7 +337,10 @@ func TestAKeystoreThatHangsDelaysNoOther(t *testing.T) {
 		for _, all := range []struct {
 			what string
 			do   func() error
-		}{{"ready", func() error { ill := s.Ready(t.Context()); return errors.Join(ill["main"], ill["second"], ill["software"]) }}, {"close", s.Close}} {
+		}{{"ready", func() error {
+			ill := s.Ready(t.Context())
+			return errors.Join(ill["main"], ill["second"], ill["software"])
+		}}, {"close", s.Close}} {
 			if err := ask(all.what, all.do); err == nil || (!strings.Contains(err.Error(), "second") || strings.Contains(err.Error(), "software")) {
 				t.Errorf("%s: %v", all.what, err)
 			}
