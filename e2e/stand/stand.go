@@ -1,5 +1,6 @@
-// Package stand sets up the real programs for a trial on this machine: the server with SQLite and the
-// software keystore, and the development identity provider, each a process of its own on loopback.
+// Package stand sets up the real programs for a trial on this machine: servers on SQLite or PostgreSQL, with keys
+// in the software keystore or in an HSM, and the development identity provider, each a process of its own on
+// loopback.
 package stand
 
 import (
@@ -23,6 +24,10 @@ import (
 	"time"
 
 	_ "embed"
+
+	"example.org/keyserver/internal/keystore/hsm/hsmtest"
+	"example.org/keyserver/internal/store"
+	"example.org/keyserver/internal/store/postgrestest"
 )
 
 // The files that a stand is made of. They serve as examples too.
@@ -35,13 +40,35 @@ var (
 	accounts string
 )
 
-// Stand is a server and an identity provider that run.
+// Stand is a number of servers and an identity provider that run.
 type Stand struct {
-	Dir    string // holds all files
-	Bin    string // holds the programs
-	Server string // URL of the API, without /api
-	Issuer string // URL of the identity provider
-	procs  []*exec.Cmd
+	Dir     string   // holds all files but those of PostgreSQL
+	Bin     string   // holds the programs
+	Server  string   // URL of the API of the first server, without /api
+	Servers []string // of each server
+	Issuer  string   // URL of the identity provider
+
+	Cluster *postgrestest.Cluster // where the database is; nil: in a file
+	Token   *hsmtest.Token        // where the keys are; nil: in the software keystore
+
+	database *store.Postgres
+	procs    []*exec.Cmd
+}
+
+// The databases and keystores of a stand.
+const (
+	SQLite   = "sqlite"
+	Postgres = "postgres" // a private cluster of its own
+	Software = "software"
+	SoftHSM  = "softhsm" // a new token of SoftHSM2
+)
+
+// Options say what a stand is made of. The zero value is one server, SQLite and the software keystore.
+type Options struct {
+	Database string         // SQLite or Postgres
+	Keystore string         // Software or SoftHSM
+	Token    *hsmtest.Token // in place of the Keystore; it exists already
+	Servers  int            // on the one database; more than one need Postgres
 }
 
 // patience is how long a program may take until it serves.
@@ -50,32 +77,48 @@ const patience = 30 * time.Second
 // New starts the programs in bin with their files in dir, which must be empty. What they log goes to log
 // files there.
 func New(ctx context.Context, bin, dir string) (*Stand, error) {
-	s := &Stand{Dir: dir, Bin: bin}
-	if err := s.setUp(ctx); err != nil {
+	return NewWith(ctx, bin, dir, Options{})
+}
+
+// NewWith is New of other parts.
+func NewWith(ctx context.Context, bin, dir string, o Options) (*Stand, error) {
+	s := &Stand{Dir: dir, Bin: bin, Token: o.Token}
+	if err := s.setUp(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-func (s *Stand) setUp(ctx context.Context) error {
+func (s *Stand) setUp(ctx context.Context, o Options) error {
+	if err := s.prepare(ctx, o); err != nil {
+		return err
+	}
 	if err := s.startIssuer(ctx); err != nil {
 		return fmt.Errorf("starting the identity provider: %w", err)
 	}
-	address, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	s.Server = "http://" + address
 	passphrase := make([]byte, 32)
 	_, _ = rand.Read(passphrase)
-	for name, text := range map[string]string{
-		"keyserver.yaml": serverConfig, "bootstrap.yaml": bootstrap, "passphrase": base64.StdEncoding.EncodeToString(passphrase) + "\n",
-	} {
-		if err := s.write(name, text, map[string]string{"Address": address, "Issuer": s.Issuer}); err != nil {
+	files := map[string]string{"bootstrap.yaml": bootstrap, "passphrase": base64.StdEncoding.EncodeToString(passphrase) + "\n"}
+	if s.Token != nil {
+		files["bootstrap.yaml"] = strings.ReplaceAll(bootstrap, "keystore: software", "keystore: hsm")
+	}
+	for i := range max(o.Servers, 1) {
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		s.Servers = append(s.Servers, "http://"+address)
+		if err := s.write(config(i), serverConfig, s.values(address)); err != nil {
 			return err
 		}
 	}
-	if out, err := s.Command(ctx, "keyserver", "init", "--config", s.path("keyserver.yaml"), "--bootstrap", s.path("bootstrap.yaml")).CombinedOutput(); err != nil {
+	s.Server = s.Servers[0]
+	for name, text := range files {
+		if err := s.write(name, text, s.values("")); err != nil {
+			return err
+		}
+	}
+	if out, err := s.Command(ctx, "keyserver", "init", "--config", s.Config(), "--bootstrap", s.path("bootstrap.yaml")).CombinedOutput(); err != nil {
 		return fmt.Errorf("keyserver init: %w\n%s", err, out)
 	}
 	if err := s.Serve(ctx); err != nil {
@@ -99,22 +142,34 @@ func (s *Stand) startIssuer(ctx context.Context) error {
 	})
 }
 
-// Serve starts the server, and returns when it is ready.
+// Serve starts the servers, and returns when they are ready.
 func (s *Stand) Serve(ctx context.Context) error {
-	if err := s.start(s.Command(ctx, "keyserver", "serve", "--config", s.path("keyserver.yaml"))); err != nil {
-		return err
-	}
-	return s.until(ctx, func() error {
-		answer, err := http.Get(s.Server + "/api/ready")
-		if err != nil {
+	for i := range s.Servers {
+		if err := s.start(s.Command(ctx, "keyserver", "serve", "--config", s.path(config(i)))); err != nil {
 			return err
 		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("the server is not ready: %s", answer.Status)
+	}
+	return s.until(ctx, func() error {
+		for _, server := range s.Servers {
+			if err := ready(server); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
+}
+
+func ready(server string) error {
+	answer, err := http.Get(server + "/api/ready")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<16))
+		return fmt.Errorf("the server is not ready: %s\n%s", answer.Status, body)
+	}
+	return nil
 }
 
 // Command is a run of one of the programs, in the stand's folder.
@@ -170,9 +225,20 @@ func (s *Stand) logs() []byte {
 
 // Stop ends what the stand started and waits for it.
 func (s *Stand) Stop() error {
+	err := s.stopAll()
+	if s.Cluster != nil {
+		err = errors.Join(err, s.Cluster.Stop())
+		s.Cluster = nil
+	}
+	return err
+}
+
+func (s *Stand) stopAll() error {
 	var err error
 	for _, c := range s.procs {
-		err = errors.Join(err, c.Process.Signal(os.Interrupt))
+		if e := c.Process.Signal(os.Interrupt); !errors.Is(e, os.ErrProcessDone) {
+			err = errors.Join(err, e)
+		}
 	}
 	for _, c := range s.procs {
 		_ = c.Wait() // how it ended is in its log
@@ -192,7 +258,7 @@ func (s *Stand) PIDs(program string) []int {
 	return pids
 }
 
-// StopServer ends the server and waits for it. [Stand.Serve] starts it again.
+// StopServer ends the servers and waits for them. [Stand.Serve] starts them again.
 func (s *Stand) StopServer() error {
 	server := &Stand{}
 	s.procs = slices.DeleteFunc(s.procs, func(c *exec.Cmd) bool {
@@ -202,7 +268,7 @@ func (s *Stand) StopServer() error {
 		}
 		return is
 	})
-	return server.Stop()
+	return server.stopAll()
 }
 
 // MachineToken gets an access token for the machine ci-firmware by client credentials.
@@ -247,8 +313,16 @@ func (s *Stand) post(ctx context.Context, to string, form url.Values) ([]byte, e
 
 func (s *Stand) path(name string) string { return filepath.Join(s.Dir, name) }
 
-// Config is the path of the server's configuration file.
-func (s *Stand) Config() string { return s.path("keyserver.yaml") }
+// Config is the path of the first server's configuration file.
+func (s *Stand) Config() string { return s.path(config(0)) }
+
+// config is the name of the configuration file of a server.
+func config(i int) string {
+	if i == 0 {
+		return "keyserver.yaml"
+	}
+	return fmt.Sprintf("keyserver-%d.yaml", i+1)
+}
 
 func (s *Stand) write(name, text string, values any) error {
 	t, err := template.New(name).Option("missingkey=error").Parse(text)
