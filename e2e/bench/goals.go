@@ -34,7 +34,7 @@ func (b *bench) goals() []goal {
 		{"PostgreSQL, of SQLite", false, 0.9, postgres.rate / sqlite.rate, ""},
 		{"3 servers, of 1 server on PostgreSQL", false, 1, three.rate / postgres.rate, ""},
 		{"memory under that load, at its peak", true, 60, sqlite.peak, " MiB"},
-		{"log verification", false, 200_000, b.log, " events/s"},
+		{"verification of an exported log", false, 200_000, b.log, " events/s"},
 	}
 	if b.past != nil {
 		goals = append(goals,

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"example.org/keyserver/internal/keystore/hsm/hsmtest"
+	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/store/postgrestest"
 )
 
@@ -77,3 +78,11 @@ func (s *Stand) Copy(ctx context.Context, statement string) (name string, err er
 
 // Database is the name of the database in the cluster.
 func (s *Stand) Database() string { return s.database.Name }
+
+// Location is where the database is, for its owner.
+func (s *Stand) Location() store.Location {
+	if s.database != nil {
+		return store.Location{Postgres: s.database}
+	}
+	return store.File(s.path("keyserver.db"))
+}
