@@ -6,6 +6,7 @@ TOOL := go tool -modfile=tools/go.mod
 PROGRAMS := keyserver ks devidp
 WORKER := ./cmd/keyserver-hsm
 TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool postgresql
+BENCH_NEEDS := softhsm2-util libsofthsm2.so postgresql
 
 .PHONY: build test demo demo-up lint bench mutants fuzz generate clean
 
@@ -38,7 +39,9 @@ lint:
 	CGO_ENABLED=1 $(TOOL) staticcheck $(WORKER)
 	./scripts/vulncheck
 
+# BENCH may say -history 1000000, or which servers alone: -db, -keystore, -servers.
 bench: build
+	./scripts/need $(BENCH_NEEDS)
 	go run ./e2e/bench $(BENCH)
 
 # Seeds the well-known shortcuts into the law, one by one: its tests must catch each.

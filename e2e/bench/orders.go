@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,14 +22,60 @@ type subject struct {
 	scheme    law.Scheme
 }
 
-var subjects = []subject{{"fw-dev", law.P256, law.ECDSA}, {"fw-rsa", law.RSA3072, law.PSS}}
+// The keys of the stand that are measured.
+var (
+	p256    = subject{"fw-dev", law.P256, law.ECDSA}
+	rsa3072 = subject{"fw-rsa", law.RSA3072, law.PSS}
+)
 
 // line is one line of the table of sign orders.
 type line struct {
+	setup     string
+	algorithm law.Algorithm
+	clients   int
 	result
 	cpu       time.Duration // of the servers, for one order
+	others    time.Duration // of the HSM's workers and of PostgreSQL, for one order
 	rss, peak float64       // of the largest server, in MiB
 	commits   float64       // for one order
+}
+
+// measureOrders measures sign orders with each key and number of clients.
+func (b *bench) measureOrders(ctx context.Context, s *stand.Stand, of setup) error {
+	if b.noop == nil {
+		if err := b.measureNoop(ctx, s); err != nil {
+			return err
+		}
+		printHead()
+	}
+	for _, on := range of.subjects {
+		raw, known := b.raw[rawRate{of.Keystore, on.algorithm}]
+		for _, clients := range clientCounts {
+			l, err := orders(ctx, s, on, clients, b.each)
+			if err != nil {
+				return err
+			}
+			l.setup, l.algorithm, l.clients = of.String(), on.algorithm, clients
+			ofRaw := "-"
+			if known {
+				ofRaw = fmt.Sprintf("%.3f", l.rate/raw)
+			}
+			fmt.Printf("%-22s %-10s %7d %9.0f %8.2f %8.2f | %9.3f %9s %9.2f | %7.0f %7.0f %8.2f %8.0f %8.0f\n", l.setup, l.algorithm, clients, l.rate,
+				ms(l.at(0.50)), ms(l.at(0.99)), l.rate/b.noop[clients], ofRaw, l.rate/b.syncs, us(l.cpu), us(l.others), l.commits, l.rss, l.peak)
+			b.lines = append(b.lines, l)
+		}
+	}
+	return nil
+}
+
+func printHead() {
+	fmt.Printf("\n%-22s %-10s %7s %9s %8s %8s | %9s %9s %9s | %7s %7s %8s %8s %8s\n", "sign orders", "", "clients", "orders/s", "p50 ms", "p99 ms",
+		"of no-op", "of keyst.", "of fsync", "CPU us", "others", "commits", "RSS MiB", "peak MiB")
+}
+
+func printFoot() {
+	fmt.Println("CPU us, others and commits are for one order: the servers' time, that of PostgreSQL and the HSM's worker, and commits; no-op: without TLS, with as")
+	fmt.Println("many clients; keyst.: the raw rate of that keystore; RSS and peak: of the largest server")
 }
 
 // orders measures sign orders of so many clients at the servers.
@@ -41,7 +88,7 @@ func orders(ctx context.Context, s *stand.Stand, on subject, clients int, each t
 	if err := resetPeak(servers); err != nil {
 		return line{}, err
 	}
-	before, err := usageOf(servers)
+	before, othersBefore, err := usages(s, servers)
 	if err != nil {
 		return line{}, err
 	}
@@ -49,12 +96,33 @@ func orders(ctx context.Context, s *stand.Stand, on subject, clients int, each t
 	if err != nil {
 		return line{}, err
 	}
-	after, err := usageOf(servers)
+	after, othersAfter, err := usages(s, servers)
 	if err != nil {
 		return line{}, err
 	}
+	made := time.Duration(len(r.latencies))
 	commits, err := commitsPerOrder(ctx, c, operation)
-	return line{r, (after.cpu - before.cpu) / time.Duration(len(r.latencies)), after.rss, after.peak, commits}, err
+	return line{result: r, cpu: (after.cpu - before.cpu) / made, others: (othersAfter.cpu - othersBefore.cpu) / made, rss: after.rss, peak: after.peak, commits: commits}, err
+}
+
+// usages are what the servers have used, and what their workers and PostgreSQL have.
+func usages(s *stand.Stand, servers []int) (of, others usage, err error) {
+	parents := servers
+	if s.Cluster != nil {
+		postmaster, err := postmasterOf(s.Cluster)
+		if err != nil {
+			return of, others, err
+		}
+		parents = append(slices.Clone(servers), postmaster)
+	}
+	helpers, err := childrenOf(parents)
+	if err != nil {
+		return of, others, err
+	}
+	if of, err = usageOf(servers); err == nil {
+		others, err = usageOf(helpers)
+	}
+	return of, others, err
 }
 
 // ordering creates an operation of so many uses, and returns the load of clients that place sign orders under it.
@@ -74,8 +142,12 @@ func ordering(ctx context.Context, s *stand.Stand, on subject, clients, uses int
 	if err != nil {
 		return nil, load{}, "", err
 	}
+	var addresses []string
+	for _, server := range s.Servers {
+		addresses = append(addresses, strings.TrimPrefix(server, "http://"))
+	}
 	return c, load{
-		addresses: []string{strings.TrimPrefix(s.Server, "http://")}, clients: clients, status: http.StatusCreated,
+		addresses: addresses, clients: clients, status: http.StatusCreated,
 		request: orderRequest(on, o.ID, token),
 	}, o.ID, nil
 }
