@@ -104,29 +104,29 @@ func (db *DB) start(tree audit.Tree) {
 	}
 	db.stopped.Go(func() {
 		for {
-			batch := db.collect()
-			if len(batch) == 0 {
+			first := db.collect(true, batchLength)
+			if len(first) == 0 {
 				return
 			}
-			db.run(batch)
+			db.run(&batch{jobs: first})
 		}
 	})
 }
 
-// collect waits for a closure and takes along what else is there. It returns none once the database is
+// collect takes the closures that are there, and may wait for the first. It returns none once the database is
 // closed: who waits then gives up by himself.
-func (db *DB) collect() []*job {
-	var batch []*job
-	for len(batch) < batchLength {
-		j := db.next(len(batch) == 0)
+func (db *DB) collect(wait bool, most int) []*job {
+	var jobs []*job
+	for len(jobs) < most {
+		j := db.next(wait && len(jobs) == 0)
 		if j == nil {
 			break
 		}
 		if j.taken.CompareAndSwap(false, true) {
-			batch = append(batch, j)
+			jobs = append(jobs, j)
 		}
 	}
-	return batch
+	return jobs
 }
 
 // next is the next closure that waits, nil if there is none. It may wait for one until the database is
@@ -162,15 +162,15 @@ func (j *job) finish(err error) {
 
 // run makes one commit of a batch. If what one closure wrote cannot be stored, or be forgotten, without the
 // others, each is run again by itself.
-func (db *DB) run(jobs []*job) {
-	b := &batch{db: db, id: uuid.NewString(), tree: db.Head()}
-	errs, err := b.attempt(jobs)
+func (db *DB) run(b *batch) {
+	b.db, b.id, b.tree = db, uuid.NewString(), db.Head()
+	errs, err := b.attempt()
 	if err != nil && b.committing {
 		err = b.lookUp(err)
 	}
-	if b.entangled && len(jobs) > 1 {
-		for _, j := range jobs {
-			db.run([]*job{j})
+	if b.entangled && len(b.jobs) > 1 {
+		for _, j := range b.jobs {
+			db.run(&batch{jobs: []*job{j}, alone: true})
 		}
 		return
 	}
@@ -178,7 +178,7 @@ func (db *DB) run(jobs []*job) {
 		db.advance(b.tree)
 		db.cache.committed(&b.pending, b.head.size)
 	}
-	for i, j := range jobs {
+	for i, j := range b.jobs {
 		switch {
 		case b.entangled:
 			j.finish(err)
@@ -195,6 +195,8 @@ func (db *DB) run(jobs []*job) {
 
 // batch is a write transaction under way. Its head is what the head will be.
 type batch struct {
+	jobs       []*job
+	alone      bool // no other closures are taken along
 	db         *DB
 	id         string
 	q          querier
@@ -212,22 +214,21 @@ type batch struct {
 
 // attempt runs the closures and makes what they wrote durable. It returns the error of each; they count only
 // if the commit happened. No context of a caller is in it: one who goes away does not take the others along.
-func (b *batch) attempt(jobs []*job) ([]error, error) {
+func (b *batch) attempt() ([]error, error) {
 	ctx, cancel := b.db.dialect.bound()
 	defer cancel()
-	var wanted []OrderKey
-	for _, j := range jobs {
-		wanted = append(wanted, j.wanted...)
-	}
-	if err := b.begin(ctx, wanted); err != nil {
+	if err := b.begin(ctx, wantedBy(b.jobs)); err != nil {
 		return nil, err
 	}
 	defer b.end()
 	if err := b.db.cache.follow(b.q, b.before.size); err != nil {
 		return nil, err
 	}
-	errs := make([]error, len(jobs))
-	for i, j := range jobs {
+	if err := b.takeAlong(); err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(b.jobs))
+	for i, j := range b.jobs {
 		errs[i] = b.runOne(j)
 		switch {
 		case b.fatal != nil:
@@ -248,6 +249,25 @@ func (b *batch) attempt(jobs []*job) ([]error, error) {
 		return errs, fmt.Errorf("committing: %w", err)
 	}
 	return errs, nil
+}
+
+// takeAlong adds the closures that have come while the lock was waited for: the more servers share a database,
+// the more they are.
+func (b *batch) takeAlong() error {
+	if b.alone {
+		return nil
+	}
+	more := b.db.collect(false, batchLength-len(b.jobs))
+	b.jobs = append(b.jobs, more...)
+	return b.q.all(b.found.lookFor(wantedBy(more)))
+}
+
+func wantedBy(jobs []*job) []OrderKey {
+	var wanted []OrderKey
+	for _, j := range jobs {
+		wanted = append(wanted, j.wanted...)
+	}
+	return wanted
 }
 
 // ofOne says whether an error is about what one closure has written, and not about the database.

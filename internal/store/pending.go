@@ -111,10 +111,7 @@ func (p *pending) send(q querier, more ...statement) error {
 	if err != nil {
 		return err
 	}
-	if statements = append(statements, more...); len(statements) == 0 {
-		return nil
-	}
-	if err := q.all(statements); err != nil {
+	if err := q.all(append(statements, more...)); err != nil {
 		return fmt.Errorf("storing what was written: %w", err)
 	}
 	p.sent = p.marks()

@@ -16,6 +16,9 @@ type statement struct {
 
 // all runs the statements in order, until one fails.
 func (q querier) all(statements []statement) error {
+	if len(statements) == 0 {
+		return nil
+	}
 	if q.c.remote != nil {
 		return q.pipeline(statements)
 	}
