@@ -71,6 +71,21 @@ func signOrders(b *testing.B, create func() *store.DB) {
 	}
 }
 
+// BenchmarkServersInTurn accepts sign orders on three servers that share a database, one after the other: each
+// finds that another has written.
+func BenchmarkServersInTurn(b *testing.B) {
+	at := postgrestest.New(b)
+	servers := []*store.DB{createShared(b, at), openShared(b, at), openShared(b, at)}
+	must(b, update(servers[0], func(tx *store.Tx) error { return storetest.Create(tx, "one", law.MaxUses, "fw") }))
+	for n := 0; b.Loop(); n++ {
+		id := law.OrderID(fmt.Sprintf("%08d", n))
+		_, err := store.Update(b.Context(), servers[n%3], func(tx *store.Tx) (law.Order, error) {
+			return storetest.Place(tx, "one", "fw", id)
+		}, storetest.Placing("one", "fw", id))
+		must(b, err)
+	}
+}
+
 func BenchmarkView(b *testing.B) {
 	db := newFile(b).create(b, store.Options{})
 	must(b, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "one", 1, "fw") }))

@@ -250,13 +250,23 @@ func (q querier) rows(text string, args []any, fn func(*sql.Rows) error) error {
 // ReadHashes implements tlog.HashReader on the stored hashes of the audit log.
 func (q querier) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	out := make([]tlog.Hash, len(indexes))
+	lengths := make([]int, len(indexes))
+	var all []statement
 	for i, index := range indexes {
-		var b []byte
-		if err := q.row(`SELECT hash FROM audit_hashes WHERE idx = $1`, []any{index}, &b); err != nil {
-			return nil, fmt.Errorf("reading hash %d of the audit log: %w", index, err)
-		}
-		if copy(out[i][:], b) != tlog.HashSize || len(b) != tlog.HashSize {
-			return nil, fmt.Errorf("reading hash %d of the audit log: it is %d bytes long", index, len(b))
+		all = append(all, statement{text: `SELECT hash FROM audit_hashes WHERE idx = $1`, args: []any{index}, row: func(scan func(...any) error) error {
+			var b []byte
+			err := scan(&b)
+			copy(out[i][:], b)
+			lengths[i] = len(b)
+			return err
+		}})
+	}
+	if err := q.all(all); err != nil {
+		return nil, fmt.Errorf("reading hashes of the audit log: %w", err)
+	}
+	for i, index := range indexes {
+		if lengths[i] != tlog.HashSize {
+			return nil, fmt.Errorf("reading hash %d of the audit log: it is %d bytes long", index, lengths[i])
 		}
 	}
 	return out, nil

@@ -1,9 +1,7 @@
 package store
 
 import (
-	"database/sql"
 	"encoding/json/v2"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,61 +52,66 @@ func (r *Reader) OperationByIdempotencyKey(orderer law.SubjectID, key string) (O
 	return r.operation(`orderer = $1 AND idempotencykey = $2`, string(orderer), key)
 }
 
+// operation reads the operation for which the condition holds.
 func (r *Reader) operation(where string, args ...any) (Operation, bool, error) {
 	var o Operation
-	var id, orderer, statement, eligible string
-	var ended int64
-	err := r.q.row(`SELECT `+operationColumns+` FROM operations WHERE `+where, args,
-		&id, &o.Revision, &orderer, &o.IdempotencyKey, &o.Asked, &o.Recorded, &statement, &o.Behind, &eligible,
-		&ended, &o.Ending.By, &o.Ending.Reason)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Operation{}, false, nil
-	}
-	if err == nil {
-		o.Ending.At = fromMillis(ended)
-		o.Statement, err = law.ParseStatement([]byte(statement))
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(eligible), &o.Eligible)
-	}
-	if err == nil {
-		err = r.readUsage(&o)
-	}
-	if err == nil {
-		err = r.readApprovals(&o)
-	}
+	known := false
+	of := ` WHERE operation IN (SELECT id FROM operations WHERE ` + where + `)`
+	err := r.q.all([]statement{
+		{text: `SELECT ` + operationColumns + ` FROM operations WHERE ` + where, args: args, row: func(scan func(...any) error) error {
+			known = true
+			return o.scan(scan)
+		}},
+		{text: `SELECT keyid, taken, signed FROM operation_keys` + of, args: args, row: o.scanUsage},
+		{text: `SELECT subject, covers, at, withdrawn FROM approvals` + of + ` ORDER BY position`, args: args, row: o.scanApproval},
+	})
 	if err != nil {
-		return Operation{}, false, fmt.Errorf("reading operation %s: %w", id, err)
+		return Operation{}, false, fmt.Errorf("reading operation %s: %w", o.ID, err)
 	}
 	o.was = o.Operation
-	return o, true, nil
+	return o, known, nil
 }
 
-func (r *Reader) readUsage(o *Operation) error {
-	o.Usage = map[law.KeyID]law.Usage{}
-	return r.q.each(`SELECT keyid, taken, signed FROM operation_keys WHERE operation = $1`, []any{string(o.ID)}, func(scan func(...any) error) error {
-		var key law.KeyID
-		var u law.Usage
-		if err := scan(&key, &u.Taken, &u.Signed); err != nil {
-			return err
-		}
-		o.Usage[key] = u
-		return nil
-	})
+func (o *Operation) scan(scan func(...any) error) error {
+	var id, orderer, statement, eligible string
+	var ended int64
+	if err := scan(&id, &o.Revision, &orderer, &o.IdempotencyKey, &o.Asked, &o.Recorded, &statement, &o.Behind, &eligible,
+		&ended, &o.Ending.By, &o.Ending.Reason); err != nil {
+		return err
+	}
+	o.ID = law.OperationID(id) // if the statement cannot be read, whose it is
+	o.Ending.At = fromMillis(ended)
+	parsed, err := law.ParseStatement([]byte(statement))
+	if err != nil {
+		return err
+	}
+	o.Statement = parsed
+	return json.Unmarshal([]byte(eligible), &o.Eligible)
 }
 
-func (r *Reader) readApprovals(o *Operation) error {
-	return r.q.each(`SELECT subject, covers, at, withdrawn FROM approvals WHERE operation = $1 ORDER BY position`, []any{string(o.ID)}, func(scan func(...any) error) error {
-		var a law.Approval
-		var covers string
-		var at, withdrawn int64
-		if err := scan(&a.By, &covers, &at, &withdrawn); err != nil {
-			return err
-		}
-		a.At, a.Withdrawn = fromMillis(at), fromMillis(withdrawn)
-		o.Approvals = append(o.Approvals, a)
-		return json.Unmarshal([]byte(covers), &o.Approvals[len(o.Approvals)-1].Covers)
-	})
+func (o *Operation) scanUsage(scan func(...any) error) error {
+	var key law.KeyID
+	var u law.Usage
+	if err := scan(&key, &u.Taken, &u.Signed); err != nil {
+		return err
+	}
+	if o.Usage == nil {
+		o.Usage = map[law.KeyID]law.Usage{}
+	}
+	o.Usage[key] = u
+	return nil
+}
+
+func (o *Operation) scanApproval(scan func(...any) error) error {
+	var a law.Approval
+	var covers string
+	var at, withdrawn int64
+	if err := scan(&a.By, &covers, &at, &withdrawn); err != nil {
+		return err
+	}
+	a.At, a.Withdrawn = fromMillis(at), fromMillis(withdrawn)
+	o.Approvals = append(o.Approvals, a)
+	return json.Unmarshal([]byte(covers), &o.Approvals[len(o.Approvals)-1].Covers)
 }
 
 // SaveOperation stores an operation with the events that say what happened to it.

@@ -42,6 +42,7 @@ func (q querier) all(statements []statement) error {
 
 func (q querier) pipeline(statements []statement) error {
 	var b pgx.Batch
+	var own error // of those who look at rows: the database has done what it was asked
 	for _, s := range statements {
 		if !storable(s.args) {
 			if s.row == nil {
@@ -51,7 +52,12 @@ func (q querier) pipeline(statements []statement) error {
 		}
 		queued := b.Queue(s.text, s.args...)
 		if s.row != nil {
-			queued.Query(func(rows pgx.Rows) error { return eachRow(rows, s.row) })
+			queued.Query(func(rows pgx.Rows) error {
+				for rows.Next() && own == nil {
+					own = s.row(rows.Scan)
+				}
+				return rows.Err()
+			})
 			continue
 		}
 		queued.Exec(func(done pgconn.CommandTag) error {
@@ -61,14 +67,8 @@ func (q querier) pipeline(statements []statement) error {
 			return nil
 		})
 	}
-	return q.note(q.c.remote.SendBatch(q.ctx, &b).Close())
-}
-
-func eachRow(rows pgx.Rows, fn func(scan func(...any) error) error) error {
-	for rows.Next() {
-		if err := fn(rows.Scan); err != nil {
-			return err
-		}
+	if err := q.c.remote.SendBatch(q.ctx, &b).Close(); err != nil {
+		return q.note(err)
 	}
-	return rows.Err()
+	return own
 }
