@@ -129,7 +129,9 @@ func (p conns) begin(ctx context.Context, how string, more ...statement) (querie
 func (p conns) giveBack(c *conn) {
 	if c.open {
 		c.open = false
-		if err := (querier{context.Background(), c}).exec(`ROLLBACK`); err != nil {
+		ctx, cancel := c.dialect.bound()
+		defer cancel()
+		if err := (querier{ctx, c}).exec(`ROLLBACK`); err != nil {
 			c.drop()
 			c = nil // a new one is made when it is needed
 		}

@@ -87,7 +87,8 @@ func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
 // checkPostgres refuses a server on which a commit could be lost, or that is not the primary.
 func checkPostgres(ctx context.Context, c *sql.Conn, confined bool) error {
 	var s postgresSettings
-	if err := c.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(), current_setting('synchronous_commit'),
+	if err := c.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
+		set_config('synchronous_commit', current_setting('synchronous_commit'), false), -- which makes it stay as it is
 		current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding')`).
 		Scan(&s.version, &s.standby, &s.synchronousCommit, &s.fsync, &s.fullPageWrites, &s.encoding); err != nil {
 		return err

@@ -230,3 +230,56 @@ func TestANewDatabaseLooksForSignOrdersWhereItWillFindThemFast(t *testing.T) {
 		}
 	}
 }
+
+// A standby that was behind becomes the primary, and another server writes there before this one looks: the log
+// is as long as this server knows it, or longer, and is another one.
+func TestADatabaseThatHasGoneBackAndGrownAgainIsNotWrittenTo(t *testing.T) {
+	for name, more := range map[string]int{"as long as it was": 1, "longer": 3} {
+		t.Run(name, func(t *testing.T) {
+			at := postgrestest.New(t)
+			db := createShared(t, at)
+			must(t, update(db, say("one")))
+			must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "lost", 1, "fw") }))
+			head := db.Head()
+			size := head.Size()
+			postgrestest.Exec(t, at, fmt.Sprintf(`DELETE FROM operation_keys; DELETE FROM operations; DELETE FROM audit_events WHERE idx >= %[1]d; DELETE FROM audit_hashes WHERE idx >= %[2]d; UPDATE head SET size = %[1]d`, size-2, hashes(size-2)))
+			other := openShared(t, at)
+			for range more + 1 {
+				must(t, update(other, say("on the new primary")))
+			}
+			if _, err := store.View(t.Context(), db, func(*store.Reader) (any, error) { return nil, nil }); !isUnavailable(err) {
+				t.Errorf("the error of a view is %v", err)
+			}
+			if err := update(db, say("never")); !isUnavailable(err) {
+				t.Errorf("the error is %v", err)
+			}
+			if db.Head() != head {
+				t.Error("a checkpoint would be signed of another log than that of the last one")
+			}
+			storetest.Check(t, other)
+		})
+	}
+}
+
+// Nobody is refused for good because what the server remembers is not what is in the database.
+func TestAnOperationChangedBehindTheServersBackIsReadAnew(t *testing.T) {
+	at := postgrestest.New(t)
+	db := createShared(t, at)
+	must(t, update(db, func(tx *store.Tx) error {
+		return errors.Join(storetest.Create(tx, "one", 9, "fw"), storetest.Create(tx, "two", 9, "fw"))
+	}))
+	postgrestest.Exec(t, at, `UPDATE operations SET revision = revision + 1 WHERE id = 'one'`)
+	errs := together(t, db,
+		say("before"),
+		func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", "a"); return err },
+		func(tx *store.Tx) error {
+			_, err := tx.OperationIDs(store.OperationQuery{Limit: 10})
+			return errors.Join(err, say("after")(tx))
+		},
+	)
+	if err := errors.Join(errs...); err != nil {
+		t.Errorf("the errors are %v", errs)
+	}
+	must(t, update(db, func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", "b"); return err }))
+	storetest.Check(t, db)
+}
