@@ -244,3 +244,24 @@ func TestACommitWhoseAnswerIsLostIsNotRunAgain(t *testing.T) {
 		})
 	}
 }
+
+// One step of the database's clock is one event, however many servers see it.
+func TestAStepOfTheClockThatSeveralServersSeeIsOneEvent(t *testing.T) {
+	for name, step := range map[string]time.Duration{"forward": time.Minute, "back": -time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			kits := several(t, 3)
+			for _, k := range kits {
+				k.Beat()
+			}
+			kits[0].Clock.Set(step)
+			for range 2 {
+				for _, k := range kits {
+					k.Beat()
+				}
+			}
+			if n := len(kits[0].EventsOf("", audit.ClockStepped)); n != 1 {
+				t.Errorf("one step is %d events", n)
+			}
+		})
+	}
+}
