@@ -65,6 +65,14 @@ func neverCancel(_ context.Context, c *pgx.ConnConfig) error {
 	return nil
 }
 
+// heedCanceledCommit loses the answer to a commit whose wait for a synchronous standby somebody has canceled: that is
+// a success with a warning, and whether the standby has it is to be looked up.
+func heedCanceledCommit(c *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Routine == "SyncRepWaitForLSN" {
+		_ = c.Conn().Close()
+	}
+}
+
 // connectionOf says all that a connection depends on. Nothing comes from the environment or from files in a
 // home directory, where libpq and pgx look too.
 func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
@@ -75,6 +83,7 @@ func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
 	c.Host, c.Port, c.Database, c.User, c.Password = p.Host, uint16(p.Port), p.Name, as.Name, as.Password
 	c.TLSConfig, c.Fallbacks = p.TLS, nil
 	c.ConnectTimeout = 5 * time.Second
+	c.OnNotice = heedCanceledCommit
 	c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}).DialContext
 	c.RuntimeParams = map[string]string{
 		"application_name": "keyserver", "search_path": "public", "timezone": "UTC",

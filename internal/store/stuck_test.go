@@ -26,6 +26,12 @@ func ownCluster(t *testing.T) (*postgrestest.Cluster, store.Location) {
 // A backend that waits for a synchronous standby and is ended, by an operator or by a shutdown, has committed
 // here: everybody sees it. Whether the standby has it is not known, and no answer may say that it is durable.
 func TestACommitWhoseWaitForTheStandbyWasCutShortIsNotAnswered(t *testing.T) {
+	for _, how := range []string{"pg_terminate_backend", "pg_cancel_backend"} {
+		t.Run(how, func(t *testing.T) { cutShort(t, how) })
+	}
+}
+
+func cutShort(t *testing.T, how string) {
 	t.Parallel()
 	c, at := ownCluster(t)
 	db, err := shared(at).Create(t.Context(), withClock(store.Options{}))
@@ -40,9 +46,9 @@ func TestACommitWhoseWaitForTheStandbyWasCutShortIsNotAnswered(t *testing.T) {
 	size := db.Head().Size()
 	answer := make(chan error, 1)
 	go func() { answer <- update(db, happened) }()
-	const end = `DO $$ BEGIN
+	end := `DO $$ BEGIN
 		WHILE NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep') LOOP PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP;
-		PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep';
+		PERFORM ` + how + `(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep';
 	END $$`
 	must(t, c.Exec(t.Context(), at.Postgres.Name, `SET synchronous_commit = local; `+end))
 	err = <-answer
