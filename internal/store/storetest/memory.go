@@ -254,6 +254,26 @@ var memory = map[string]func(*fixture){
 		wg.Wait()
 	},
 
+	"WhatAnotherServerHasChangedIsReadAnewThoughItWasUsedLongAgo": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 2, "fw") })
+		f.update(func(tx *store.Tx) error { // more than are kept as used lately
+			for i := range 1100 {
+				if err := Create(tx, opID(i), 1, "fw"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		f.must(update(f.another(f.options()), func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "first"); return err }))
+		f.update(func(tx *store.Tx) error {
+			r, err := Place(tx, "one", "fw", "second")
+			if r.Use != 2 {
+				f.Errorf("it took use %d", r.Use)
+			}
+			return err
+		})
+	},
+
 	"WhatAnotherServerHasChangedIsReadAnew": func(f *fixture) {
 		f.update(func(tx *store.Tx) error {
 			return errors.Join(Create(tx, "one", 3, "fw-two"), Create(tx, "other", 3, "fw"))
