@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -281,5 +282,35 @@ func TestAnOperationChangedBehindTheServersBackIsReadAnew(t *testing.T) {
 		t.Errorf("the errors are %v", errs)
 	}
 	must(t, update(db, func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", "b"); return err }))
+	storetest.Check(t, db)
+}
+
+// What stands where a commit's first entry would be may be another server's.
+func TestACommitThatDidNotHappenIsNotTakenForThatOfAnotherServer(t *testing.T) {
+	at := postgrestest.New(t)
+	must(t, createShared(t, at).Close())
+	other, written := openShared(t, at), make(chan error, 1)
+	answer := errors.New("the answer was lost")
+	lose := false
+	o := withClock(store.Options{Commit: func(commit func() error) error {
+		if !lose {
+			return commit()
+		}
+		lose = false
+		go func() { written <- update(other, say("by the other")) }() // it gets the lock next
+		for postgrestest.Query(t, at, `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "0" {
+			runtime.Gosched()
+		}
+		return answer
+	}})
+	db, err := shared(at).Open(t.Context(), o)
+	must(t, err)
+	closeAtEnd(t, db)
+	lose = true
+	if err := update(db, say("never")); !errors.Is(err, answer) {
+		t.Errorf("it is said to have happened: %v", err)
+	}
+	must(t, <-written)
+	must(t, update(db, say("after")))
 	storetest.Check(t, db)
 }

@@ -274,6 +274,19 @@ var memory = map[string]func(*fixture){
 		})
 	},
 
+	"ASignOrderThatAnotherServerHasSettledIsReadAnew": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 2, "fw") })
+		f.update(func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "order"); return err })
+		f.must(update(f.another(f.options()), func(tx *store.Tx) error { return complete(tx, "order", []byte("signature")) }))
+		f.update(func(tx *store.Tx) error {
+			r, _, err := tx.Order("order")
+			if r.State != law.OrderSigned {
+				f.Errorf("the sign order is %s", r.State)
+			}
+			return err
+		})
+	},
+
 	"WhatAnotherServerHasChangedIsReadAnew": func(f *fixture) {
 		f.update(func(tx *store.Tx) error {
 			return errors.Join(Create(tx, "one", 3, "fw-two"), Create(tx, "other", 3, "fw"))
