@@ -314,3 +314,41 @@ func TestACommitThatDidNotHappenIsNotTakenForThatOfAnotherServer(t *testing.T) {
 	must(t, update(db, say("after")))
 	storetest.Check(t, db)
 }
+
+// The law judges by the time at which the lock is held, not by that at which it was asked for.
+func TestTheTimeIsReadOnceTheLockIsHeld(t *testing.T) {
+	at := postgrestest.New(t)
+	must(t, createShared(t, at).Close())
+	open := func() *store.DB {
+		db, err := store.Open(t.Context(), at, withClock(store.Options{}))
+		must(t, err)
+		closeAtEnd(t, db)
+		return db
+	}
+	db, other := open(), open()
+	clock := func() string {
+		return postgrestest.Query(t, at, `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text`)
+	}
+	waiting := make(chan error, 1)
+	var judged, released int64
+	must(t, update(other, func(*store.Tx) error {
+		go func() {
+			waiting <- update(db, func(tx *store.Tx) error {
+				now, _ := tx.Clock()
+				judged = now.UnixMilli()
+				return nil
+			})
+		}()
+		for postgrestest.Query(t, at, `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "0" {
+			runtime.Gosched()
+		}
+		for before := clock(); before == clock(); { // a millisecond, at the least
+		}
+		_, err := fmt.Sscan(clock(), &released)
+		return err
+	}))
+	must(t, <-waiting)
+	if judged < released {
+		t.Errorf("judged by a time %d ms before the lock was held", released-judged)
+	}
+}

@@ -287,6 +287,56 @@ var memory = map[string]func(*fixture){
 		})
 	},
 
+	"WhatAClosureBeforeHasChangedStandsWhenTheNextOneFails": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 9, "fw") })
+		place := func(order law.OrderID, err error) func(*store.Tx) error {
+			return func(tx *store.Tx) error { _, placed := Place(tx, "one", "fw", order); return errors.Join(placed, err) }
+		}
+		errs := f.batch(place("a", nil), place("b", errOwn), place("c", nil), place("d", errOwn))
+		if u := f.stored("one").Usage["fw"]; errs[0] != nil || errs[2] != nil || u.Taken != 2 {
+			f.Errorf("the errors are %v, the usage %+v", errs, u)
+		}
+	},
+
+	"AClosureThatSwallowsAnErrorOfTheDatabaseIsNotAnswered": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return createAs(tx, "one", "same") })
+		head := f.db.Head()
+		if err := f.try(func(tx *store.Tx) error {
+			err := createAs(tx, "two", "same")
+			_, _ = tx.OperationIDs(store.OperationQuery{Limit: 1})
+			return err
+		}); err == nil || f.db.Head() != head {
+			f.Errorf("the error is %v", err)
+		}
+	},
+
+	"AViewOfWhatAnotherServerWroteMovesTheHead": func(f *fixture) {
+		f.must(update(f.another(f.options()), saying("x")))
+		f.view(func(r *store.Reader) error {
+			if f.db.Head().Size() != r.LogSize() {
+				f.Errorf("the head has %d entries, the log %d", f.db.Head().Size(), r.LogSize())
+			}
+			return nil
+		})
+	},
+
+	"AFurtherAttemptHasItsOwnLease": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 9, "fw") })
+		f.update(func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "order"); return err })
+		var later law.Order
+		f.update(func(tx *store.Tx) error {
+			r, _, err := tx.Order("order")
+			o, errOperation := operation(&tx.Reader, "one")
+			r.Attempt, r.Lease = 2, r.Lease.Add(hour)
+			later = r
+			return errors.Join(err, errOperation, tx.SaveOrder(o, r, eventsOf(o.Operation, []law.Change{{Kind: law.DidAttemptOrder}}, r)[0]))
+		})
+		f.reopen()
+		if r, _, err := f.order("order"); err != nil || !r.Lease.Equal(later.Lease) || r.Attempt != 2 {
+			f.Errorf("stored is %+v (%v)", r, err)
+		}
+	},
+
 	"WhatAnotherServerHasChangedIsReadAnew": func(f *fixture) {
 		f.update(func(tx *store.Tx) error {
 			return errors.Join(Create(tx, "one", 3, "fw-two"), Create(tx, "other", 3, "fw"))
