@@ -292,8 +292,9 @@ var memory = map[string]func(*fixture){
 		place := func(order law.OrderID, err error) func(*store.Tx) error {
 			return func(tx *store.Tx) error { _, placed := Place(tx, "one", "fw", order); return errors.Join(placed, err) }
 		}
-		errs := f.batch(place("a", nil), place("b", errOwn), place("c", nil), place("d", errOwn))
-		if u := f.stored("one").Usage["fw"]; errs[0] != nil || errs[2] != nil || u.Taken != 2 {
+		other := func(tx *store.Tx) error { return Create(tx, "other", 9, "fw") }
+		errs := f.batch(other, place("a", nil), place("b", errOwn))
+		if u := f.stored("one").Usage["fw"]; errs[0] != nil || errs[1] != nil || u.Taken != 1 {
 			f.Errorf("the errors are %v, the usage %+v", errs, u)
 		}
 	},
