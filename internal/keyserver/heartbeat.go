@@ -89,13 +89,14 @@ type pulse struct {
 
 // beatClock stores the time's mark, or the step of a clock that was found to be wrong: one event for each.
 func (k *Keyserver) beatClock(ctx context.Context) error {
-	now := pulse{k.db.Clock(), k.elapsed()}
-	jumped := now.clock.Sub(k.last.clock) - (now.elapsed - k.last.elapsed)
-	if k.last.clock.IsZero() {
-		jumped = 0
-	}
+	var now pulse
 	behind, err := update(ctx, k, func(tx *store.Tx) (bool, error) {
-		clock, behind := tx.Clock()
+		clock, behind := tx.Clock() // the database's, by its date: of a monotonic reading no step could be seen
+		now = pulse{clock, k.elapsed()}
+		jumped := now.clock.Sub(k.last.clock) - (now.elapsed - k.last.elapsed)
+		if k.last.clock.IsZero() {
+			jumped = 0
+		}
 		back := behind >= clockStep
 		old := clock.Add(behind)
 		switch {

@@ -168,6 +168,9 @@ func (db *DB) run(b *batch) {
 	if err != nil && b.committing {
 		err = b.lookUp(err)
 	}
+	if b.entangled {
+		db.cache.clear(b.before.size) // if it is not what is in the database any more, no batch would ever succeed
+	}
 	if b.entangled && len(b.jobs) > 1 {
 		for _, j := range b.jobs {
 			db.run(&batch{jobs: []*job{j}, alone: true})
@@ -296,15 +299,22 @@ func (b *batch) lookUp(answer error) error {
 		defer now.end()
 		err = now.q.row(`SELECT count(*) FROM audit_events WHERE idx = $1 AND batch = $2`, []any{b.before.size, b.id}, &entries)
 	}
-	switch {
-	case err != nil:
-		return errors.Join(answer, fmt.Errorf("looking up whether it happened: %w", err))
-	case entries > 0:
-		return nil
-	case b.head.size == b.before.size && now.head.mark >= b.head.mark: // it had no entries, only the mark
-		return nil
+	onlyMark := b.head.size == b.before.size && now.head.mark >= b.head.mark
+	if err == nil && entries == 0 && !onlyMark {
+		return answer
 	}
-	return answer
+	// That it is seen does not make it durable: it may wait for a standby still, though nobody waits with it (PostgreSQL
+	// documentation, "Synchronous Replication"). A commit after it is answered when both are.
+	if err == nil {
+		err = now.q.exec(`UPDATE head SET mark = mark WHERE id = 1`)
+	}
+	if err == nil {
+		err = now.q.commit()
+	}
+	if err != nil {
+		return errors.Join(answer, fmt.Errorf("looking up whether it happened: %w", err))
+	}
+	return nil
 }
 
 // bound is how long a batch may take. On SQLite no statement waits longer than the busy timeout.
@@ -328,24 +338,21 @@ func (b *batch) begin(ctx context.Context, wanted []OrderKey) error {
 		return fmt.Errorf("taking the write lock: %w", err)
 	}
 	b.before, b.head, b.at = s.head, s.head, s.at
-	if err := b.resume(s.found); err != nil {
-		b.end()
-		return err
+	if err = s.follows(); err != nil {
+		err = fmt.Errorf("taking the write lock: %w", err)
+	} else {
+		err = b.resume()
 	}
-	return nil
+	if err != nil {
+		b.end()
+	}
+	return err
 }
 
 func (b *batch) end() { b.db.writer.giveBack(b.q.c) }
 
 // resume makes the tree that of the log as it is.
-func (b *batch) resume(found bool) error {
-	if !found {
-		return fmt.Errorf("taking the write lock: %w", ErrNotInitialised)
-	}
-	if known := b.db.durable.Load(); known != nil && b.head.size < known.Size() {
-		return fmt.Errorf("the database has gone back: its audit log has %d entries and had %d; find out why (a restored backup, a standby that was behind?) before you restart the server",
-			b.head.size, known.Size())
-	}
+func (b *batch) resume() error {
 	if b.head.size == b.tree.Size() {
 		return nil
 	}
@@ -369,7 +376,7 @@ func (b *batch) runOne(j *job) (err error) {
 	b.q.c.failed, b.sent = nil, false
 	err = tx.call(j.fn)
 	if failed := b.q.c.failed; failed != nil {
-		if b.db.dialect.fatal(failed) {
+		if !b.ofOne(failed) {
 			b.fatal = failed
 			return err
 		}

@@ -19,6 +19,7 @@ type cache struct {
 const (
 	cacheBytes   = 2 << 20 // of statements, in each of the two generations
 	cacheEntries = 1024    // operations, likewise; and sign orders
+	each         = 512     // about how many bytes a key, an artifact, a claim takes
 	cacheLag     = 4096    // events of others after which it is made anew
 )
 
@@ -46,7 +47,7 @@ func (c *cache) keep(o Operation) {
 	}
 	delete(c.operations[1], o.ID)
 	c.operations[0][o.ID] = o
-	c.bytes += len(o.Description) + len(o.Context) + 1024
+	c.bytes += 1024 + len(o.Description) + len(o.Context) + each*(len(o.Keys)+len(o.Clients)+len(o.Artifacts)+len(o.Claims)+len(o.Approvals))
 }
 
 // keepOrder keeps a sign order for as long as it is running: then its result is awaited.
@@ -58,6 +59,7 @@ func (c *cache) keepOrder(r law.Order) {
 	if c.orders == nil || len(c.orders) >= cacheEntries {
 		c.orders = map[law.OrderID]law.Order{}
 	}
+	r.Input.Message = nil // which is not stored
 	c.orders[r.ID] = r
 }
 

@@ -129,7 +129,9 @@ func (p conns) begin(ctx context.Context, how string, more ...statement) (querie
 func (p conns) giveBack(c *conn) {
 	if c.open {
 		c.open = false
-		if err := (querier{context.Background(), c}).exec(`ROLLBACK`); err != nil {
+		ctx, cancel := c.dialect.bound()
+		defer cancel()
+		if err := (querier{ctx, c}).exec(`ROLLBACK`); err != nil {
 			c.drop()
 			c = nil // a new one is made when it is needed
 		}
@@ -164,7 +166,9 @@ func (q querier) begin(how string, more ...statement) error {
 // commit ends the transaction. If the answer is an error, whether it happened is not known.
 func (q querier) commit() error {
 	err := q.exec(`COMMIT`)
-	q.c.open = err != nil
+	if q.c.open = err != nil; err == nil {
+		err = safe(q.c.remote)
+	}
 	return err
 }
 

@@ -68,3 +68,15 @@ func (db *DB) Watched() int {
 	defer db.watch.mu.Unlock()
 	return len(db.watch.waiting)
 }
+
+// WriterSetting reads a setting of the connection that writes.
+func (db *DB) WriterSetting(t testing.TB, name string) (value string, err error) {
+	t.Helper()
+	c, err := db.writer.take(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.writer.giveBack(c)
+	err = c.QueryRowContext(context.Background(), `SELECT current_setting($1)`, name).Scan(&value)
+	return value, err
+}

@@ -65,6 +65,25 @@ func neverCancel(_ context.Context, c *pgx.ConnConfig) error {
 	return nil
 }
 
+// heedCanceledWait notes on a connection that somebody has canceled its wait for a synchronous standby: to the
+// commit that is a success, with a warning.
+func heedCanceledWait(c *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Routine == "SyncRepWaitForLSN" {
+		c.CustomData()[canceledWait] = true
+	}
+}
+
+const canceledWait = "canceled wait"
+
+// safe says whether the commit that was just answered is as durable as it must be.
+func safe(c *pgx.Conn) error {
+	if c == nil || c.PgConn().CustomData()[canceledWait] == nil {
+		return nil
+	}
+	delete(c.PgConn().CustomData(), canceledWait)
+	return errors.New("somebody has canceled it while it waited for a standby")
+}
+
 // connectionOf says all that a connection depends on. Nothing comes from the environment or from files in a
 // home directory, where libpq and pgx look too.
 func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
@@ -75,6 +94,7 @@ func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
 	c.Host, c.Port, c.Database, c.User, c.Password = p.Host, uint16(p.Port), p.Name, as.Name, as.Password
 	c.TLSConfig, c.Fallbacks = p.TLS, nil
 	c.ConnectTimeout = 5 * time.Second
+	c.OnNotice = heedCanceledWait
 	c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}).DialContext
 	c.RuntimeParams = map[string]string{
 		"application_name": "keyserver", "search_path": "public", "timezone": "UTC",
@@ -87,7 +107,8 @@ func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
 // checkPostgres refuses a server on which a commit could be lost, or that is not the primary.
 func checkPostgres(ctx context.Context, c *sql.Conn, confined bool) error {
 	var s postgresSettings
-	if err := c.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(), current_setting('synchronous_commit'),
+	if err := c.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
+		set_config('synchronous_commit', current_setting('synchronous_commit'), false), -- which makes it stay as it is
 		current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding')`).
 		Scan(&s.version, &s.standby, &s.synchronousCommit, &s.fsync, &s.fullPageWrites, &s.encoding); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -228,5 +229,126 @@ func TestANewDatabaseLooksForSignOrdersWhereItWillFindThemFast(t *testing.T) {
 		if plan := postgrestest.Query(t, at, `EXPLAIN `+query); !strings.Contains(plan, " "+index+" ") {
 			t.Errorf("%s: the plan is\n%s", query, plan)
 		}
+	}
+}
+
+// A standby that was behind becomes the primary, and another server writes there before this one looks: the log
+// is as long as this server knows it, or longer, and is another one.
+func TestADatabaseThatHasGoneBackAndGrownAgainIsNotWrittenTo(t *testing.T) {
+	for name, more := range map[string]int{"as long as it was": 1, "longer": 3} {
+		t.Run(name, func(t *testing.T) {
+			at := postgrestest.New(t)
+			db := createShared(t, at)
+			must(t, update(db, say("one")))
+			must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "lost", 1, "fw") }))
+			head := db.Head()
+			size := head.Size()
+			postgrestest.Exec(t, at, fmt.Sprintf(`DELETE FROM operation_keys; DELETE FROM operations; DELETE FROM audit_events WHERE idx >= %[1]d; DELETE FROM audit_hashes WHERE idx >= %[2]d; UPDATE head SET size = %[1]d`, size-2, hashes(size-2)))
+			other := openShared(t, at)
+			for range more + 1 {
+				must(t, update(other, say("on the new primary")))
+			}
+			if _, err := store.View(t.Context(), db, func(*store.Reader) (any, error) { return nil, nil }); !isUnavailable(err) {
+				t.Errorf("the error of a view is %v", err)
+			}
+			if err := update(db, say("never")); !isUnavailable(err) {
+				t.Errorf("the error is %v", err)
+			}
+			if db.Head() != head {
+				t.Error("a checkpoint would be signed of another log than that of the last one")
+			}
+			storetest.Check(t, other)
+		})
+	}
+}
+
+// Nobody is refused for good because what the server remembers is not what is in the database.
+func TestAnOperationChangedBehindTheServersBackIsReadAnew(t *testing.T) {
+	at := postgrestest.New(t)
+	db := createShared(t, at)
+	must(t, update(db, func(tx *store.Tx) error {
+		return errors.Join(storetest.Create(tx, "one", 9, "fw"), storetest.Create(tx, "two", 9, "fw"))
+	}))
+	postgrestest.Exec(t, at, `UPDATE operations SET revision = revision + 1 WHERE id = 'one'`)
+	errs := together(t, db,
+		say("before"),
+		func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", "a"); return err },
+		func(tx *store.Tx) error {
+			_, err := tx.OperationIDs(store.OperationQuery{Limit: 10})
+			return errors.Join(err, say("after")(tx))
+		},
+	)
+	if err := errors.Join(errs...); err != nil {
+		t.Errorf("the errors are %v", errs)
+	}
+	must(t, update(db, func(tx *store.Tx) error { _, err := storetest.Place(tx, "one", "fw", "b"); return err }))
+	storetest.Check(t, db)
+}
+
+// What stands where a commit's first entry would be may be another server's.
+func TestACommitThatDidNotHappenIsNotTakenForThatOfAnotherServer(t *testing.T) {
+	at := postgrestest.New(t)
+	must(t, createShared(t, at).Close())
+	other, written := openShared(t, at), make(chan error, 1)
+	answer := errors.New("the answer was lost")
+	lose := false
+	o := withClock(store.Options{Commit: func(commit func() error) error {
+		if !lose {
+			return commit()
+		}
+		lose = false
+		go func() { written <- update(other, say("by the other")) }() // it gets the lock next
+		for postgrestest.Query(t, at, `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "0" {
+			runtime.Gosched()
+		}
+		return answer
+	}})
+	db, err := shared(at).Open(t.Context(), o)
+	must(t, err)
+	closeAtEnd(t, db)
+	lose = true
+	if err := update(db, say("never")); !errors.Is(err, answer) {
+		t.Errorf("it is said to have happened: %v", err)
+	}
+	must(t, <-written)
+	must(t, update(db, say("after")))
+	storetest.Check(t, db)
+}
+
+// The law judges by the time at which the lock is held, not by that at which it was asked for.
+func TestTheTimeIsReadOnceTheLockIsHeld(t *testing.T) {
+	at := postgrestest.New(t)
+	must(t, createShared(t, at).Close())
+	open := func() *store.DB {
+		db, err := store.Open(t.Context(), at, withClock(store.Options{}))
+		must(t, err)
+		closeAtEnd(t, db)
+		return db
+	}
+	db, other := open(), open()
+	clock := func() string {
+		return postgrestest.Query(t, at, `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text`)
+	}
+	waiting := make(chan error, 1)
+	var judged, released int64
+	must(t, update(other, func(*store.Tx) error {
+		go func() {
+			waiting <- update(db, func(tx *store.Tx) error {
+				now, _ := tx.Clock()
+				judged = now.UnixMilli()
+				return nil
+			})
+		}()
+		for postgrestest.Query(t, at, `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "0" {
+			runtime.Gosched()
+		}
+		for before := clock(); before == clock(); { // a millisecond, at the least
+		}
+		_, err := fmt.Sscan(clock(), &released)
+		return err
+	}))
+	must(t, <-waiting)
+	if judged < released {
+		t.Errorf("judged by a time %d ms before the lock was held", released-judged)
 	}
 }

@@ -2,9 +2,12 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
@@ -57,8 +60,8 @@ func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, e
 	var s standing
 	return read(ctx, db, db.stand(&s, ""), func(q querier) (T, error) {
 		var none T
-		if !s.found {
-			return none, &Unavailable{ErrNotInitialised}
+		if err := s.follows(); err != nil {
+			return none, &Unavailable{err}
 		}
 		if err := db.keepUp(q, s.head.size); err != nil {
 			return none, &Unavailable{err}
@@ -133,6 +136,26 @@ type standing struct {
 	head  head
 	at    instant
 	found bool
+	known *audit.Tree // the log as this server knew it before; nil: not yet
+	asked bool        // whether last was asked for
+	last  audit.Hash  // of the entry that was the last one then, as it is in the database
+}
+
+// follows says whether the log is the one that this server knows, and what was written to it since. Each entry
+// has the hash of the one before it in it.
+func (s *standing) follows() error {
+	const why = "find out why (a restored backup, a standby that was behind?) before you restart the server"
+	switch {
+	case !s.found:
+		return ErrNotInitialised
+	case s.known == nil || s.known.Size() == 0:
+		return nil
+	case s.head.size < s.known.Size():
+		return fmt.Errorf("the database has gone back: its audit log has %d entries and had %d; "+why, s.head.size, s.known.Size())
+	case s.asked && hex.EncodeToString(s.last[:]) != s.known.Previous():
+		return fmt.Errorf("the database has gone back: entry %d of its audit log is not the one that was written; "+why, s.known.Size()-1)
+	}
+	return nil
 }
 
 // stand are the statements that read the head. Where the lock is to be waited for, the time is read once it is
@@ -149,10 +172,23 @@ func (db *DB) stand(s *standing, lock string) []statement {
 			},
 		}
 	}
-	if lock == "" {
-		return []statement{read("")}
+	all := []statement{read(lock)}
+	if lock != "" {
+		all = append(all, read(""))
 	}
-	return []statement{read(lock), read("")}
+	if s.known = db.durable.Load(); s.known != nil && s.known.Size() > 0 && db.Shared() { // a file is the one that was opened
+		s.asked = true
+		all = append(all, statement{
+			text: `SELECT hash FROM audit_hashes WHERE idx = $1`, args: []any{tlog.StoredHashIndex(0, s.known.Size()-1)},
+			row: func(scan func(...any) error) error {
+				var hash []byte
+				err := scan(&hash)
+				copy(s.last[:], hash)
+				return err
+			},
+		})
+	}
+	return all
 }
 
 // reader reads the time and the facts for one closure. The facts are kept for the next one, unless they are

@@ -361,3 +361,22 @@ func programs() (string, error) {
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }
+
+// MustQuery returns the lines that a query answers with, each of one text, on this cluster.
+func (c *Cluster) MustQuery(t testing.TB, at store.Location, query string) string {
+	t.Helper()
+	conn, err := c.connect(context.Background(), at.Postgres.Name, postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	rows, err := conn.Query(context.Background(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
+}

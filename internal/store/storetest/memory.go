@@ -254,6 +254,90 @@ var memory = map[string]func(*fixture){
 		wg.Wait()
 	},
 
+	"WhatAnotherServerHasChangedIsReadAnewThoughItWasUsedLongAgo": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 2, "fw") })
+		f.update(func(tx *store.Tx) error { // more than are kept as used lately
+			for i := range 1100 {
+				if err := Create(tx, opID(i), 1, "fw"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		f.must(update(f.another(f.options()), func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "first"); return err }))
+		f.update(func(tx *store.Tx) error {
+			r, err := Place(tx, "one", "fw", "second")
+			if r.Use != 2 {
+				f.Errorf("it took use %d", r.Use)
+			}
+			return err
+		})
+	},
+
+	"ASignOrderThatAnotherServerHasSettledIsReadAnew": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 2, "fw") })
+		f.update(func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "order"); return err })
+		f.must(update(f.another(f.options()), func(tx *store.Tx) error { return complete(tx, "order", []byte("signature")) }))
+		f.update(func(tx *store.Tx) error {
+			r, _, err := tx.Order("order")
+			if r.State != law.OrderSigned {
+				f.Errorf("the sign order is %s", r.State)
+			}
+			return err
+		})
+	},
+
+	"WhatAClosureBeforeHasChangedStandsWhenTheNextOneFails": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 9, "fw") })
+		place := func(order law.OrderID, err error) func(*store.Tx) error {
+			return func(tx *store.Tx) error { _, placed := Place(tx, "one", "fw", order); return errors.Join(placed, err) }
+		}
+		other := func(tx *store.Tx) error { return Create(tx, "other", 9, "fw") }
+		errs := f.batch(other, place("a", nil), place("b", errOwn))
+		if u := f.stored("one").Usage["fw"]; errs[0] != nil || errs[1] != nil || u.Taken != 1 {
+			f.Errorf("the errors are %v, the usage %+v", errs, u)
+		}
+	},
+
+	"AClosureThatSwallowsAnErrorOfTheDatabaseIsNotAnswered": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return createAs(tx, "one", "same") })
+		head := f.db.Head()
+		if err := f.try(func(tx *store.Tx) error {
+			err := createAs(tx, "two", "same")
+			_, _ = tx.OperationIDs(store.OperationQuery{Limit: 1})
+			return err
+		}); err == nil || f.db.Head() != head {
+			f.Errorf("the error is %v", err)
+		}
+	},
+
+	"AViewOfWhatAnotherServerWroteMovesTheHead": func(f *fixture) {
+		f.must(update(f.another(f.options()), saying("x")))
+		f.view(func(r *store.Reader) error {
+			if f.db.Head().Size() != r.LogSize() {
+				f.Errorf("the head has %d entries, the log %d", f.db.Head().Size(), r.LogSize())
+			}
+			return nil
+		})
+	},
+
+	"AFurtherAttemptHasItsOwnLease": func(f *fixture) {
+		f.update(func(tx *store.Tx) error { return Create(tx, "one", 9, "fw") })
+		f.update(func(tx *store.Tx) error { _, err := Place(tx, "one", "fw", "order"); return err })
+		var later law.Order
+		f.update(func(tx *store.Tx) error {
+			r, _, err := tx.Order("order")
+			o, errOperation := operation(&tx.Reader, "one")
+			r.Attempt, r.Lease = 2, r.Lease.Add(hour)
+			later = r
+			return errors.Join(err, errOperation, tx.SaveOrder(o, r, eventsOf(o.Operation, []law.Change{{Kind: law.DidAttemptOrder}}, r)[0]))
+		})
+		f.reopen()
+		if r, _, err := f.order("order"); err != nil || !r.Lease.Equal(later.Lease) || r.Attempt != 2 {
+			f.Errorf("stored is %+v (%v)", r, err)
+		}
+	},
+
 	"WhatAnotherServerHasChangedIsReadAnew": func(f *fixture) {
 		f.update(func(tx *store.Tx) error {
 			return errors.Join(Create(tx, "one", 3, "fw-two"), Create(tx, "other", 3, "fw"))
