@@ -149,6 +149,10 @@ func TestUpgradeGivesTheServersRoleWhatItNeeds(t *testing.T) {
 	if r := s.must(s.run("upgrade")); !strings.HasSuffix(r.stdout, "there is nothing to migrate\nthe role keyserver_server was given again what it needs\n") {
 		t.Errorf("it says: %s", r.stdout)
 	}
+	s.edit("keyserver.yaml", ", owner: {user: keyserver_owner}", "")
+	if r := s.must(s.run("upgrade")); !strings.HasSuffix(r.stdout, "the configuration names no owner: the tables alone were looked at, and no role was given rights\n") {
+		t.Errorf("without an owner it says: %s", r.stdout)
+	}
 	v := s.serve()
 	v.sign(v.order("fw-dev", "release"), "image")
 }
@@ -319,5 +323,8 @@ func TestConfigCheckSaysThatTheLogKeyIsNotThereYet(t *testing.T) {
 	r := s.must(s.run("config", "check"))
 	if !strings.Contains(r.stderr, "there is no log key yet: keyserver init makes it; a further server gets a copy of the first one's") {
 		t.Errorf("it says:\n%s", r.stderr)
+	}
+	if r := newSQLiteSite(t).run("config", "check"); r.code != exitOK || strings.Contains(r.stderr, "further server") { // which a file does not have
+		t.Errorf("with a file it ends with %d and says:\n%s", r.code, r.stderr)
 	}
 }
