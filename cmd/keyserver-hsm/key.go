@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -192,7 +193,7 @@ func (s *session) adopt(uri string) (pair hsm.Pair, err error) {
 	}
 	i := s.token.info
 	for _, c := range []struct{ what, wanted, is string }{
-		{"token", u.Token, i.Label}, {"manufacturer", u.Manufacturer, i.Manufacturer}, {"model", u.Model, i.Model}, {"serial", u.Serial, i.Serial},
+		{"label", u.Token, i.Label}, {"manufacturer", u.Manufacturer, i.Manufacturer}, {"model", u.Model, i.Model}, {"serial", u.Serial, i.Serial},
 	} {
 		if c.wanted != "" && c.wanted != c.is {
 			return hsm.Pair{}, fmt.Errorf("%w: the %s of this keystore's token is %q, not %q", keystore.ErrNoKeyPair, c.what, c.is, c.wanted)
@@ -209,7 +210,24 @@ func (s *session) adopt(uri string) (pair hsm.Pair, err error) {
 		pair, err = s.adoptOnly(wanted)
 		return err
 	})
+	if meant, is := spelled(u.ID); is && err == keystore.ErrNoKeyPair { // and nothing more is known
+		err = fmt.Errorf("%w: id=%s is the bytes % x; did you mean id=%s?", keystore.ErrNoKeyPair, u.ID, u.ID, meant)
+	}
 	return pair, err
+}
+
+// spelled writes an id of hex digits as a URI has the bytes that they stand for. Tools show it without the
+// percent signs, and people type what they see.
+func spelled(id []byte) (string, bool) {
+	meant, err := hex.DecodeString(string(id))
+	if err != nil || len(meant) == 0 {
+		return "", false
+	}
+	text := ""
+	for _, b := range meant {
+		text += fmt.Sprintf("%%%02X", b)
+	}
+	return text, true
 }
 
 func (s *session) adoptOnly(wanted []*pkcs11.Attribute) (hsm.Pair, error) {

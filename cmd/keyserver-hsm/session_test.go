@@ -150,7 +150,7 @@ func TestALabelThatNoTokenHasIsRefusedBeforeAnyPINIsTried(t *testing.T) {
 	made.Label = "other"
 	tok := &token{open: hsm.Open{Module: made.Module, Token: made.Label, PIN: hsm.PIN(made.PIN), Sessions: 1}}
 	t.Setenv("SOFTHSM2_CONF", made.Environment["SOFTHSM2_CONF"])
-	if _, err := tok.start(); err == nil || !strings.Contains(err.Error(), `0 have the label "other"; there must be one`) {
+	if _, err := tok.start(); err == nil || !strings.Contains(err.Error(), `0 have the label "other", and there must be one`) {
 		t.Errorf("a label that no token has: %v", err)
 	}
 	if err := tok.module.Finalize(); err != nil {

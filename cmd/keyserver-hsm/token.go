@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,10 +84,13 @@ func (t *token) load() error {
 		options = append(options, pkcs11.InitializeWithReserved(unsafe.Pointer(&text[0])))
 	}
 	if err := t.module.Initialize(options...); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
-		return fmt.Errorf("initialising the PKCS#11 library %s: %w", t.open.Module, err)
+		return fmt.Errorf("initialising the PKCS#11 library %s: %w; %s", t.open.Module, err, environmentHint)
 	}
 	return nil
 }
+
+// environmentHint is for libraries that look for their configuration where a variable says.
+const environmentHint = "the library has the variables of the keystore's `environment` and no others"
 
 // find finds the slot of the token with the configured label.
 func (t *token) find() (pkcs11.TokenInfo, error) {
@@ -94,15 +99,21 @@ func (t *token) find() (pkcs11.TokenInfo, error) {
 		return pkcs11.TokenInfo{}, fmt.Errorf("listing the slots: %w", err)
 	}
 	var found []pkcs11.TokenInfo
+	labels := []string{} // of all that are initialised
 	for _, slot := range slots {
 		info, err := t.module.GetTokenInfo(slot)
-		if err == nil && info.Label == t.open.Token && info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 {
+		if err != nil || info.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0 {
+			continue
+		}
+		labels = append(labels, strconv.Quote(info.Label))
+		if info.Label == t.open.Token {
 			found = append(found, info)
 			t.slot = slot
 		}
 	}
 	if len(found) != 1 {
-		return pkcs11.TokenInfo{}, fmt.Errorf("of the %d tokens that %s shows, %d have the label %q; there must be one", len(slots), t.open.Module, len(found), t.open.Token)
+		return pkcs11.TokenInfo{}, fmt.Errorf("of the %d tokens that %s shows, %d have the label %q, and there must be one; the labels are: %s; %s",
+			len(labels), t.open.Module, len(found), t.open.Token, cmp.Or(strings.Join(labels, ", "), "none"), environmentHint)
 	}
 	info := found[0]
 	trim := func(text string) string { return strings.TrimRight(text, " \x00") } // some tokens pad with zeros

@@ -11,6 +11,8 @@ import (
 
 	"example.org/keyserver/internal/config"
 	"example.org/keyserver/internal/coredump"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/store"
 )
 
 // The exit codes; helpExitCodes says what they mean.
@@ -129,6 +131,18 @@ func (p *program) readConfig(path string) (config.Config, error) {
 		problems = append(problems, fmt.Errorf("%s: %w", path, problem))
 	}
 	return c, errors.Join(problems...)
+}
+
+// explained says to an operator why something is not to be had, which is not for callers of the API, and what
+// a role that lacks a right needs.
+func explained(err error) error {
+	if u, is := errors.AsType[*keyserver.Unavailable](err); is && u.Err != nil {
+		err = fmt.Errorf("%w\nthe cause: %w", err, u.Err)
+	}
+	if store.NotPermitted(err) {
+		err = fmt.Errorf("%w\nrun keyserver upgrade with the configuration that names the owner: it gives the server's role what it needs", err)
+	}
+	return err
 }
 
 // printf writes what was asked for to the standard output.

@@ -112,9 +112,13 @@ func TestAnHSMThatRefusesThePINDoesNotKeepTheServerFromServing(t *testing.T) {
 	s.withHSM("")
 	s.must(s.init())
 	s.write("pin", "31415926\n")
+	s.edit("keyserver.yaml", "url:", "metrics-listen: 127.0.0.2:0\nurl:")
 	v := s.serve()
 	if status, body := v.get(v.said["api"] + "/api/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"name":"keystore hsm","ok":false},{"name":"keystore software","ok":true}`) {
 		t.Errorf("readiness: %d %s", status, body)
+	}
+	if _, metrics := v.get(v.said["metrics"]); !strings.Contains(metrics, `keyserver_ready{check="keystore hsm"} 0`) || !strings.Contains(metrics, `keyserver_ready{check="keystore software"} 1`) {
+		t.Errorf("the metrics say\n%s", metrics)
 	}
 	if log := v.log.String(); !strings.Contains(log, "the token refuses the PIN") || strings.Contains(log, "31415926") || strings.Count(log, "keystore worker started") != 1 {
 		t.Errorf("the log says\n%s", log)

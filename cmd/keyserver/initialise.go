@@ -76,11 +76,28 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	for _, a := range first.Adoptions {
 		adoptions = append(adoptions, keyserver.Adoption(a))
 	}
-	p.notef("making %d key pairs ...", len(first.Keys)-len(adoptions))
+	p.notef("%s ...", making(len(first.Keys)-len(adoptions), len(adoptions)))
 	if err := keyserver.Initialise(ctx, db, keystores, first.Configuration, adoptions...); err != nil {
 		return fmt.Errorf("storing the first configuration: %w\nput that right and run keyserver init again", err)
 	}
 	return p.printFirst(key, first.Keys)
+}
+
+// making says how many key pairs are made and adopted.
+func making(made, adopted int) string {
+	count := func(n int) string {
+		if n == 1 {
+			return "1 key pair"
+		}
+		return fmt.Sprintf("%d key pairs", n)
+	}
+	switch {
+	case adopted == 0:
+		return "making " + count(made)
+	case made == 0:
+		return "adopting " + count(adopted)
+	}
+	return fmt.Sprintf("making %s, adopting %d", count(made), adopted)
 }
 
 func (p *program) printFirst(key logKey, keys []law.Key) error {

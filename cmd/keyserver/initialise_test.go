@@ -272,3 +272,16 @@ func (i interrupter) Write(p []byte) (int, error) {
 	i.cancel()
 	return len(p), nil
 }
+
+func TestInitSaysHowManyKeyPairsItMakesAndAdopts(t *testing.T) {
+	for want, n := range map[string][2]int{
+		"making 2 key pairs":             {2, 0},
+		"making 1 key pair, adopting 2":  {1, 2},
+		"making 3 key pairs, adopting 1": {3, 1},
+		"adopting 1 key pair":            {0, 1},
+	} {
+		if got := making(n[0], n[1]); got != want {
+			t.Errorf("%v: %q", n, got)
+		}
+	}
+}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -46,6 +49,9 @@ func (p *program) migrate(ctx context.Context, cfg config.Config, fromText, toTe
 	from, err := namedLocation(cfg, fromText, location)
 	if err != nil {
 		return fmt.Errorf("--from: %w", err)
+	}
+	if _, err := os.Stat(from.SQLite); !from.Shared() && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--from: there is no such file: %s", from.SQLite)
 	}
 	to, err := namedLocation(cfg, toText, locationOfOwner)
 	if err != nil {

@@ -194,7 +194,7 @@ func TestAMoveIsMadeIntoAnEmptyDatabaseAlone(t *testing.T) {
 	} {
 		s.refused(s.run(append([]string{"migrate"}, args...)...), exitFailed, "--", "postgres:")
 	}
-	s.refused(s.run("migrate", "--from", "sqlite:"+s.path("nothing.db"), "--to", "sqlite:"+s.path("x.db")), exitFailed, "the database is not initialised")
+	s.refused(s.run("migrate", "--from", "sqlite:"+s.path("nothing.db"), "--to", "sqlite:"+s.path("x.db")), exitFailed, "--from: there is no such file: "+s.path("nothing.db"))
 	s.refused(s.run("migrate", "--from", "sqlite:"+s.at.SQLite, "--to", "sqlite:"+s.at.SQLite), exitFailed, "source and target are both")
 	if _, err := os.Stat(s.path("x.db")); err == nil {
 		t.Error("a move that was refused has made a file")

@@ -71,7 +71,11 @@ func openKeystore(k config.Keystore, how openSoftware, limits keystore.Limits, l
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
 	defer clear(passphrase)
-	return how(k.Software.Directory, passphrase)
+	open, err := how(k.Software.Directory, passphrase)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; keyserver init makes it, once: a further server needs a copy of the first one's directory, and its passphrase", err)
+	}
+	return open, err
 }
 
 // openHSM returns the keystore in an HSM. Its worker starts when it is needed.

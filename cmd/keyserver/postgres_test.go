@@ -114,6 +114,13 @@ func TestInProductionInitAndUpgradeNeedAnOwner(t *testing.T) {
 	s.must(s.run("verify"))
 }
 
+func TestWhoMayNotMakeTablesIsToldToNameTheOwner(t *testing.T) {
+	s := newPostgresSite(t)
+	s.edit("keyserver.yaml", ", owner: {user: keyserver_owner}", "")
+	s.refused(s.init(), exitFailed, "permission denied for schema public",
+		"the role keyserver_server may not make tables here; name the owner in database.postgres.owner (docs/operators/postgresql.md)")
+}
+
 func TestUpgradeSaysWhatItHasDone(t *testing.T) {
 	s := newSite(t)
 	if !s.at.Shared() {
@@ -121,7 +128,7 @@ func TestUpgradeSaysWhatItHasDone(t *testing.T) {
 	}
 	s.quickKeystore()
 	s.must(s.init())
-	if r := s.must(s.run("upgrade")); !strings.HasPrefix(r.stdout, "the database is of version ") || !strings.HasSuffix(r.stdout, "there is nothing to do\n") {
+	if r := s.must(s.run("upgrade")); !strings.HasPrefix(r.stdout, "the database is of version ") || !strings.Contains(r.stdout, "there is nothing to migrate\n") {
 		t.Errorf("it says: %s", r.stdout)
 	}
 	s.must(s.run("verify"))
@@ -136,10 +143,16 @@ func TestUpgradeGivesTheServersRoleWhatItNeeds(t *testing.T) {
 	s.quickKeystore()
 	s.must(s.init())
 	s.intrude(`REVOKE INSERT ON audit_events FROM keyserver_server`)
-	if r := s.run("serve"); r.code != exitFailed {
-		t.Fatalf("without a right that it needs, the server ended with %d", r.code)
+	const mend = "run keyserver upgrade with the configuration that names the owner"
+	s.refused(s.run("serve"), exitFailed, "permission denied for table audit_events", mend)
+	s.refused(s.run("clock", "accept"), exitFailed, "permission denied for table audit_events", mend)
+	if r := s.must(s.run("upgrade")); !strings.HasSuffix(r.stdout, "there is nothing to migrate\nthe role keyserver_server was given again what it needs\n") {
+		t.Errorf("it says: %s", r.stdout)
 	}
-	s.must(s.run("upgrade"))
+	s.edit("keyserver.yaml", ", owner: {user: keyserver_owner}", "")
+	if r := s.must(s.run("upgrade")); !strings.HasSuffix(r.stdout, "the configuration names no owner: the tables alone were looked at, and no role was given rights\n") {
+		t.Errorf("without an owner it says: %s", r.stdout)
+	}
 	v := s.serve()
 	v.sign(v.order("fw-dev", "release"), "image")
 }
@@ -310,5 +323,8 @@ func TestConfigCheckSaysThatTheLogKeyIsNotThereYet(t *testing.T) {
 	r := s.must(s.run("config", "check"))
 	if !strings.Contains(r.stderr, "there is no log key yet: keyserver init makes it; a further server gets a copy of the first one's") {
 		t.Errorf("it says:\n%s", r.stderr)
+	}
+	if r := newSQLiteSite(t).run("config", "check"); r.code != exitOK || strings.Contains(r.stderr, "further server") { // which a file does not have
+		t.Errorf("with a file it ends with %d and says:\n%s", r.code, r.stderr)
 	}
 }

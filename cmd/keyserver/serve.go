@@ -43,6 +43,7 @@ func (p *program) serveCommand(read func() (config.Config, error)) *cobra.Comman
 }
 
 func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
+	defer func() { err = explained(err) }()
 	log := p.logger(cfg)
 	logKey, _, err := readLogKey(cfg)
 	if err != nil {

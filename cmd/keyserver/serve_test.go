@@ -257,7 +257,7 @@ func TestAStartIsRefused(t *testing.T) {
 		},
 		"no keystore": {
 			func(s *site) { s.remove("data/keys") },
-			[]string{"keystore software: opening keystore", "no such file"},
+			[]string{"keystore software: opening keystore", "no such file", "a further server needs a copy of the first one's directory"},
 		},
 		"no log key": {
 			func(s *site) { s.remove("data/log.key") },

@@ -82,10 +82,23 @@ func (p *program) upgradeCommand(read func() (config.Config, error)) *cobra.Comm
 		case err != nil:
 			return err
 		case from == to:
-			return p.printf("the database is of version %d, which is what this keyserver needs; there is nothing to do\n", to)
+			err = p.printf("the database is of version %d, which is what this keyserver needs; there is nothing to migrate\n", to)
+		default:
+			err = p.printf("the database was of version %d and is of version %d now\n", from, to)
 		}
-		return p.printf("the database was of version %d and is of version %d now\n", from, to)
+		return errors.Join(err, p.printRights(at))
 	})
+}
+
+// printRights says whose rights an upgrade has given again, if there are several roles.
+func (p *program) printRights(at store.Location) error {
+	switch {
+	case !at.Shared():
+		return nil
+	case at.Postgres.Owner.Name == "":
+		return p.printf("the configuration names no owner: the tables alone were looked at, and no role was given rights\n")
+	}
+	return p.printf("the role %s was given again what it needs\n", at.Postgres.Server)
 }
 
 func (p *program) clockAcceptCommand(read func() (config.Config, error)) *cobra.Command {
@@ -95,6 +108,7 @@ func (p *program) clockAcceptCommand(read func() (config.Config, error)) *cobra.
 			"every open operation. It is audited. It is for a clock that was wrong and has been put right; if it is wrong\n" +
 			"now, put it right instead. The server may be running.",
 	}, func(ctx context.Context) (err error) {
+		defer func() { err = explained(err) }()
 		cfg, err := read()
 		if err != nil {
 			return err

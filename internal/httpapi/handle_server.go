@@ -19,6 +19,7 @@ func getReady(s *server, c *call) (answer, error) {
 	out := api.Readiness{Ready: true}
 	for _, check := range s.Keyserver.Ready(c.Context()) {
 		out.Checks = append(out.Checks, api.Check{Name: check.Name, OK: check.Err == nil})
+		s.metrics.checked(check.Name, check.Err == nil)
 		if check.Err != nil {
 			out.Ready = false
 			s.Log.Warn("not ready", "request", c.Caller.Request, "check", check.Name, "error", check.Err)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.org/keyserver/api"
 )
 
 type metrics struct {
@@ -15,6 +17,7 @@ type metrics struct {
 	inFlight   prometheus.Gauge
 	panics     prometheus.Counter
 	signOrders *prometheus.CounterVec
+	ready      *prometheus.GaugeVec
 }
 
 func newMetrics(r *prometheus.Registry) *metrics {
@@ -30,9 +33,31 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Name: "keyserver_http_panics_total", Help: "Panics recovered. Each is a fault of the program."}),
 		signOrders: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keyserver_http_sign_orders_total", Help: "Sign orders asked for, by outcome: signed, or the kind of the problem."}, []string{"outcome"}),
+		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "keyserver_ready", Help: "What GET /api/ready answered last, by check: 1 if it was well, else 0."}, []string{"check"}),
 	}
-	r.MustRegister(m.requests, m.durations, m.inFlight, m.panics, m.signOrders)
+	r.MustRegister(m.requests, m.durations, m.inFlight, m.panics, m.signOrders, m.ready)
+	m.signOrders.WithLabelValues(outcomeSigned)
+	for _, kind := range api.Kinds() {
+		m.signOrders.WithLabelValues(string(kind))
+	}
 	return m
+}
+
+// serves makes the counters of a route's faults begin at 0: Prometheus sees no increase in one that begins at 1.
+func (m *metrics) serves(route string) {
+	for _, status := range []int{http.StatusInternalServerError, http.StatusServiceUnavailable} {
+		m.requests.WithLabelValues(route, strconv.Itoa(status))
+	}
+}
+
+// checked stores what was found of one part that readiness depends on.
+func (m *metrics) checked(name string, well bool) {
+	value := 0.0
+	if well {
+		value = 1
+	}
+	m.ready.WithLabelValues(name).Set(value)
 }
 
 func (m *metrics) finished(route string, status int, took time.Duration) {
@@ -40,9 +65,11 @@ func (m *metrics) finished(route string, status int, took time.Duration) {
 	m.durations.WithLabelValues(route).Observe(took.Seconds())
 }
 
+const outcomeSigned = "signed"
+
 // placed counts a sign order by what came of it.
 func (m *metrics) placed(err error) {
-	outcome := "signed"
+	outcome := outcomeSigned
 	if err != nil {
 		outcome = string(translate(err).Kind())
 	}

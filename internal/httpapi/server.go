@@ -102,6 +102,7 @@ func (s *server) register(routes []route) error {
 			return fmt.Errorf("%s: the API's specification and the route disagree on whether a token is needed", r)
 		}
 		methods[r.path] = append(methods[r.path], r.method)
+		s.metrics.serves(r.String())
 		s.mux.HandleFunc(r.String(), func(w http.ResponseWriter, req *http.Request) { s.run(w, req, r) })
 	}
 	for p, item := range s.doc.Paths.Map() {

@@ -136,6 +136,9 @@ func asOwner(ctx context.Context, at Location, o Options, before, after func(*DB
 	if err == nil {
 		err = db.migrate(ctx)
 	}
+	if NotPermitted(err) {
+		err = at.Postgres.notTheOwner(err)
+	}
 	if err == nil && at.Shared() && at.Postgres.owner() != at.Postgres.Server {
 		err = grant(ctx, db.pool, at.Postgres.Server.Name)
 	}

@@ -63,6 +63,14 @@ func (p *Postgres) String() string {
 	return fmt.Sprintf("%s of the PostgreSQL server at %s", p.Name, net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
 }
 
+// notTheOwner says how to mend that the tables could not be made or migrated for lack of a right.
+func (p *Postgres) notTheOwner(err error) error {
+	if p.Owner.Name == "" {
+		return fmt.Errorf("the role %s may not make tables here; name the owner in database.postgres.owner (docs/operators/postgresql.md): %w", p.Server, err)
+	}
+	return fmt.Errorf("the role %s may not make tables here; the owner must own the database (docs/operators/postgresql.md): %w", p.Owner, err)
+}
+
 func (p *Postgres) owner() Role {
 	if p.Owner.Name == "" {
 		return p.Server

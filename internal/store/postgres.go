@@ -163,6 +163,14 @@ func fatalToPostgres(err error) bool {
 	return true
 }
 
+// NotPermitted says whether the database has refused something to the role, which lacks the right to it.
+func NotPermitted(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == insufficientPrivilege
+}
+
+const insufficientPrivilege = "42501" // its SQLSTATE
+
 // migrating takes a lock, so that servers which start together do not migrate together.
 func (d dialect) migrating() ([]goose.ProviderOption, error) {
 	if d.goose != goose.DialectPostgres {

@@ -258,7 +258,7 @@ func (r *Refusal) error() error {
 		if r.Text == meant.Error() {
 			return meant
 		}
-		return fmt.Errorf("%w: %s", meant, r.Text)
+		return fmt.Errorf("%w: %s", meant, strings.TrimPrefix(r.Text, meant.Error()+": "))
 	}
 	return errors.New(r.Text)
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.org/keyserver/internal/keystore"
 )
 
 // process is one worker process and the calls that it has not answered.
@@ -99,7 +101,11 @@ func (p *process) run() {
 	// Until Wait the process id is this worker's, dead or not.
 	_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
 	err := p.cmd.Wait()
-	p.log.Info("keystore worker is gone", slog.Any("why", p.reason()), slog.Any("status", err))
+	if why := p.reason(); errors.Is(why, keystore.ErrClosed) {
+		p.log.Info("keystore worker has ended")
+	} else {
+		p.log.Warn("keystore worker is gone", slog.Any("why", why), slog.Any("status", err))
+	}
 	close(p.ended)
 }
 

@@ -405,3 +405,40 @@ func TestAClosedKeystoreLeavesNoProcessBehind(t *testing.T) {
 		t.Errorf("it says: %v", err)
 	}
 }
+
+func TestATokenThatIsNotSeenIsAnErrorThatSaysWhichAre(t *testing.T) {
+	const hint = "the library has the variables of the keystore's `environment` and no others"
+	mistyped := quiet(hsmtest.NewSoftHSM(t).Options(t, nil))
+	mistyped.Token = "kyes"
+	elsewhere := quiet(hsmtest.NewSoftHSM(t).Options(t, nil))
+	elsewhere.Environment = map[string]string{"SOFTHSM2_CONF": "/nowhere/softhsm2.conf"}
+	for want, o := range map[string]hsm.Options{
+		`0 have the label "kyes", and there must be one; the labels are: "keys"; ` + hint: mistyped,
+		"initialising the PKCS#11 library":                                               elsewhere,
+	} {
+		if err := hsmtest.Open(t, o).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), hint) {
+			t.Errorf("it says: %v", err)
+		}
+	}
+}
+
+func TestTheEndOfAWorkerIsAWarningUnlessItWasWanted(t *testing.T) {
+	var log record
+	k := hsmtest.Open(t, quiet(hsmtest.NewSoftHSM(t).Options(t, log.logger())))
+	sign := signer(t, k, "fw")
+	_, gone := signal(t, k, unix.SIGKILL)
+	<-gone
+	if err := sign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	said := log.String()
+	if n := strings.Count(said, `level=WARN msg="keystore worker is gone" why="the worker has ended" status="signal: killed"`); n != 1 {
+		t.Errorf("%d warnings", n)
+	}
+	if n := strings.Count(said, "level=INFO msg=\"keystore worker has ended\"\n"); n != 1 || strings.Count(said, "is gone") != 1 {
+		t.Errorf("the log says\n%s", said)
+	}
+}
