@@ -414,7 +414,7 @@ func TestATokenThatIsNotSeenIsAnErrorThatSaysWhichAre(t *testing.T) {
 	elsewhere.Environment = map[string]string{"SOFTHSM2_CONF": "/nowhere/softhsm2.conf"}
 	for want, o := range map[string]hsm.Options{
 		`0 have the label "kyes", and there must be one; the labels are: "keys"; ` + hint: mistyped,
-		"initialising the PKCS#11 library":                                               elsewhere,
+		"initialising the PKCS#11 library":                                                elsewhere,
 	} {
 		if err := hsmtest.Open(t, o).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), hint) {
 			t.Errorf("it says: %v", err)
