@@ -61,6 +61,8 @@ func (db *DB) listen(c *pgx.Conn) {
 
 // listener makes a connection that listens.
 func (db *DB) listener(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
 	c, err := pgx.ConnectConfig(ctx, db.connection)
 	if err == nil {
 		_, err = c.Exec(ctx, `LISTEN `+channel)

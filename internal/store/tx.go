@@ -137,7 +137,6 @@ type standing struct {
 	at    instant
 	found bool
 	known *audit.Tree // the log as this server knew it before; nil: not yet
-	asked bool        // whether last was asked for
 	last  audit.Hash  // of the entry that was the last one then, as it is in the database
 }
 
@@ -152,7 +151,7 @@ func (s *standing) follows() error {
 		return nil
 	case s.head.size < s.known.Size():
 		return fmt.Errorf("the database has gone back: its audit log has %d entries and had %d; "+why, s.head.size, s.known.Size())
-	case s.asked && hex.EncodeToString(s.last[:]) != s.known.Previous():
+	case hex.EncodeToString(s.last[:]) != s.known.Previous():
 		return fmt.Errorf("the database has gone back: entry %d of its audit log is not the one that was written; "+why, s.known.Size()-1)
 	}
 	return nil
@@ -176,8 +175,7 @@ func (db *DB) stand(s *standing, lock string) []statement {
 	if lock != "" {
 		all = append(all, read(""))
 	}
-	if s.known = db.durable.Load(); s.known != nil && s.known.Size() > 0 && db.Shared() { // a file is the one that was opened
-		s.asked = true
+	if s.known = db.durable.Load(); s.known != nil && s.known.Size() > 0 {
 		all = append(all, statement{
 			text: `SELECT hash FROM audit_hashes WHERE idx = $1`, args: []any{tlog.StoredHashIndex(0, s.known.Size()-1)},
 			row: func(scan func(...any) error) error {
