@@ -4,33 +4,14 @@ import (
 	"errors"
 	"testing"
 
-	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/store"
-	"example.org/keyserver/internal/store/postgrestest"
 )
 
 // A commit that waits for a synchronous standby is not answered, and seen by nobody, until the standby has it,
 // however long that takes.
 func TestACommitThatNoStandbyHasIsNeitherAnsweredNorSeen(t *testing.T) {
 	t.Parallel()
-	c, err := postgrestest.Start("")
-	must(t, err)
-	t.Cleanup(func() { must(t, c.Stop()) })
-	at, err := c.NewDatabase(t.Context())
-	must(t, err)
-	db, err := shared(at).Create(t.Context(), withClock(store.Options{}))
-	must(t, err)
-	happened := func(tx *store.Tx) error {
-		return tx.Append(audit.Event{Type: audit.ServerStarted, Server: tx.Server()})
-	}
-	must(t, errors.Join(update(db, happened), db.Close()))
-
-	must(t, c.Exec(t.Context(), "postgres", `ALTER SYSTEM SET synchronous_standby_names = 'gone'`))
-	must(t, c.Halt())
-	must(t, c.Resume())
-	db, err = shared(at).Open(t.Context(), withClock(store.Options{}))
-	must(t, err)
-	closeAtEnd(t, db)
+	c, _, db := withoutStandby(t)
 	var unavailable *store.Unavailable
 	if err := update(db, happened); !errors.As(err, &unavailable) {
 		t.Errorf("without its standby the database has stored it: %v", err)

@@ -23,6 +23,26 @@ func ownCluster(t *testing.T) (*postgrestest.Cluster, store.Location) {
 	return c, at
 }
 
+func happened(tx *store.Tx) error {
+	return tx.Append(audit.Event{Type: audit.ServerStarted, Server: tx.Server()})
+}
+
+// withoutStandby is a database with one event, whose commits wait for a synchronous standby that is not there.
+func withoutStandby(t *testing.T) (*postgrestest.Cluster, store.Location, *store.DB) {
+	t.Helper()
+	c, at := ownCluster(t)
+	db, err := shared(at).Create(t.Context(), withClock(store.Options{}))
+	must(t, err)
+	must(t, errors.Join(update(db, happened), db.Close()))
+	must(t, c.Exec(t.Context(), "postgres", `ALTER SYSTEM SET synchronous_standby_names = 'gone'`))
+	must(t, c.Halt())
+	must(t, c.Resume())
+	db, err = shared(at).Open(t.Context(), withClock(store.Options{}))
+	must(t, err)
+	closeAtEnd(t, db)
+	return c, at, db
+}
+
 // A backend that waits for a synchronous standby and is ended, by an operator or by a shutdown, has committed
 // here: everybody sees it. Whether the standby has it is not known, and no answer may say that it is durable.
 func TestACommitWhoseWaitForTheStandbyWasCutShortIsNotAnswered(t *testing.T) {
@@ -33,19 +53,7 @@ func TestACommitWhoseWaitForTheStandbyWasCutShortIsNotAnswered(t *testing.T) {
 
 func cutShort(t *testing.T, how string) {
 	t.Parallel()
-	c, at := ownCluster(t)
-	db, err := shared(at).Create(t.Context(), withClock(store.Options{}))
-	must(t, err)
-	happened := func(tx *store.Tx) error {
-		return tx.Append(audit.Event{Type: audit.ServerStarted, Server: tx.Server()})
-	}
-	must(t, errors.Join(update(db, happened), db.Close()))
-	must(t, c.Exec(t.Context(), "postgres", `ALTER SYSTEM SET synchronous_standby_names = 'gone'`))
-	must(t, c.Halt())
-	must(t, c.Resume())
-	db, err = shared(at).Open(t.Context(), withClock(store.Options{}))
-	must(t, err)
-	closeAtEnd(t, db)
+	c, at, db := withoutStandby(t)
 	size := db.Head().Size()
 	answer := make(chan error, 1)
 	go func() { answer <- update(db, happened) }()
@@ -54,7 +62,7 @@ func cutShort(t *testing.T, how string) {
 		PERFORM ` + how + `(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep';
 	END $$`
 	must(t, c.Exec(t.Context(), at.Postgres.Name, `SET synchronous_commit = local; `+end))
-	err = <-answer
+	err := <-answer
 	var unavailable *store.Unavailable
 	if !errors.As(err, &unavailable) {
 		t.Errorf("no standby has it, and the answer is %v; the head has %d entries, had %d", err, db.Head().Size(), size)

@@ -116,25 +116,11 @@ func Copy(t testing.TB, of store.Location) store.Location {
 // Query returns the lines that a query answers with, each of one text.
 func Query(t testing.TB, at store.Location, query string) string {
 	t.Helper()
-	ctx := context.Background()
 	c, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := c.connect(ctx, at.Postgres.Name, postgres)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	rows, err := conn.Query(ctx, query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Join(lines, "\n")
+	return c.MustQuery(t, at, query)
 }
 
 // NewDatabase makes an empty database, or takes one that was given back: making one takes a third of a second.
