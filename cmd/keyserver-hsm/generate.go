@@ -124,7 +124,7 @@ func (s *session) inspect(private pkcs11.ObjectHandle, label *pkcs11.Attribute) 
 	switch a := pair.Attributes; {
 	case len(same) > 1:
 		return hsm.Pair{}, keystore.ErrExists
-	case a.Extractable || !a.Sensitive:
+	case a.CanLeave():
 		return hsm.Pair{}, refused("the token made a private key that it would give away (%+v); it was removed: such a token is no place for keys", a)
 	}
 	for what, kind := range map[string]uint{"decrypt": pkcs11.CKA_DECRYPT, "unwrap": pkcs11.CKA_UNWRAP, "derive": pkcs11.CKA_DERIVE} {

@@ -72,11 +72,10 @@ func (a Adoption) adopt(ctx context.Context, keystores *keystore.Set, key *law.K
 	if err != nil {
 		return fmt.Errorf("key %s: %w", key.ID, err)
 	}
-	leaves := pair.Attributes == nil || pair.Attributes.Extractable || !pair.Attributes.Sensitive
 	switch {
 	case is != key.Algorithm:
 		return fmt.Errorf("key %s: the key pair %s is of %s, not %s; say algorithm: %s", key.ID, a.Name, is, key.Algorithm, is)
-	case leaves && !a.Extractable:
+	case pair.Attributes.CanLeave() && !a.Extractable:
 		return fmt.Errorf("key %s: the private key of %s could leave keystore %s, or does not say that it could not; make a new one, or say extractable: allowed",
 			key.ID, a.Name, key.Keystore)
 	}

@@ -23,7 +23,8 @@ const (
 
 // Start writes that the server has started, and closes what a server that stopped before left under way.
 // It is called once, before the first request. On a database that is not shared no attempt can be under way;
-// elsewhere another server may be making it, and its lease tells. It refuses a log key or a keystore that is not that of the database; a keystore
+// elsewhere another server may be making it, and its lease tells. It refuses a log key or a keystore that is not
+// that of the database; a keystore
 // that is not to be had does not stop it.
 func (k *Keyserver) Start(ctx context.Context) error {
 	unknown, err := k.fits(ctx)

@@ -166,7 +166,7 @@ type Key struct {
 }
 
 // KeyAttributes say where a private key can have been, by the token that has it (PKCS#11, section 4.9).
-// They are recorded and shown, and no rule depends on them.
+// They are recorded and shown; that a key pair may not be taken into use depends on them, no use of it does.
 type KeyAttributes struct {
 	Local            bool `json:"local"`            // made in the token (CKA_LOCAL)
 	Sensitive        bool `json:"sensitive"`        // its value cannot be read in plain text
@@ -174,6 +174,10 @@ type KeyAttributes struct {
 	Extractable      bool `json:"extractable"`      // it can be taken out of the token, encrypted or not
 	NeverExtractable bool `json:"neverextractable"` // and never could be
 }
+
+// CanLeave says whether the private key could be elsewhere than in its token, or does not say that it could not: nil
+// attributes say nothing.
+func (a *KeyAttributes) CanLeave() bool { return a == nil || a.Extractable || !a.Sensitive }
 
 // Check returns what is wrong with the configuration of the key, nil if nothing is.
 func (k Key) Check() error {
