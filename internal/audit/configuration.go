@@ -37,29 +37,67 @@ type roleValue struct {
 }
 
 type keyValue struct {
-	ID               law.KeyID        `json:"keyid"`
-	Type             law.KeyType      `json:"type"`
-	Algorithm        law.Algorithm    `json:"algorithm"`
-	Hash             law.Hash         `json:"hash"`
-	Schemes          []law.Scheme     `json:"schemes"`
-	Requirement      *int             `json:"requirement"`
-	MaxValidity      int64            `json:"maxvalidityms"`
-	MaxUses          int              `json:"maxusagecount"`
-	Approvals        law.ApprovalMode `json:"approvals"`
-	ArtifactsNeeded  bool             `json:"artifactsneeded"`
-	State            law.KeyState     `json:"state"`
-	Keystore         string           `json:"keystore"`
-	Version          int              `json:"version"`
-	Handle           string           `json:"handle"`
-	PublicKey        []byte           `json:"publickey"` // SubjectPublicKeyInfo, DER
-	Fingerprint      string           `json:"fingerprint"`
-	Certificate      []byte           `json:"certificate"` // DER
-	CertificateValid int64            `json:"certificatevalidityms"`
+	ID              law.KeyID        `json:"keyid"`
+	Type            law.KeyType      `json:"type"`
+	Algorithm       law.Algorithm    `json:"algorithm"`
+	Hash            law.Hash         `json:"hash"`
+	Schemes         []law.Scheme     `json:"schemes"`
+	Requirement     *int             `json:"requirement"`
+	MaxValidity     int64            `json:"maxvalidityms"`
+	MaxUses         int              `json:"maxusagecount"`
+	Approvals       law.ApprovalMode `json:"approvals"`
+	ArtifactsNeeded bool             `json:"artifactsneeded"`
+	State           law.KeyState     `json:"state"`
+	Keystore        string           `json:"keystore"`
+	Version         int              `json:"version"`
+	Handle          string           `json:"handle"`
+	PublicKey       []byte           `json:"publickey"` // SubjectPublicKeyInfo, DER
+	Fingerprint     string           `json:"fingerprint"`
+	Adopted         string           `json:"adopted"`
+	MayLeave        bool             `json:"mayleave"`
+	Profile         *profileValue    `json:"profile"`
 
 	Attributes *law.KeyAttributes `json:"attributes,omitzero"` // absent if the keystore says nothing
 }
 
-// ConfigurationOf returns the objects of a configuration as they stand in events: issuers, keys, subjects,
+type profileValue struct {
+	Subject          nameValue      `json:"subject"`
+	Validity         int64          `json:"validityms"`
+	PathLen          int            `json:"pathlen"`
+	KeyUsage         []law.KeyUsage `json:"keyusage"`
+	ExtendedKeyUsage []string       `json:"extendedkeyusage"`
+	CRLURL           string         `json:"crlurl"`
+}
+
+type nameValue struct {
+	Country            string `json:"country"`
+	Province           string `json:"province"`
+	Locality           string `json:"locality"`
+	Organization       string `json:"organization"`
+	OrganizationalUnit string `json:"organizationalunit"`
+	CommonName         string `json:"commonname"`
+}
+
+type administrationValue struct {
+	Administrators int   `json:"administrators"`
+	Active         int64 `json:"activems"`
+}
+
+// administration is the id of the one object of its kind.
+const administration = "administration"
+
+// removed is the value of an object that is configured no more.
+const removed = "null"
+
+// Removed is the event's form of a role or issuer that is configured no more.
+func Removed(kind ConfigurationKind, id string) Configuration {
+	return Configuration{Kind: kind, ID: id, Value: jsontext.Value(removed)}
+}
+
+// Removes says whether the object is configured no more.
+func (c Configuration) Removes() bool { return string(c.Value) == removed }
+
+// ConfigurationOf returns the objects of a configuration as they stand in events: administration, issuers, keys, subjects,
 // roles, each before the ones that refer to it.
 func ConfigurationOf(c law.Configuration) ([]Configuration, error) {
 	var out []Configuration
@@ -73,6 +111,11 @@ func ConfigurationOf(c law.Configuration) ([]Configuration, error) {
 		}
 		out = append(out, Configuration{Kind: kind, ID: id, Value: body})
 		return nil
+	}
+	if a := c.Administration; a != (law.Administration{}) {
+		if err := add(ConfiguredAdministration, administration, administrationValue{a.Administrators, a.Active.Milliseconds()}); err != nil {
+			return nil, err
+		}
 	}
 	for _, i := range c.Issuers {
 		if err := add(ConfiguredIssuer, i.URL, issuerValue(i)); err != nil {
@@ -100,8 +143,15 @@ func ConfigurationOf(c law.Configuration) ([]Configuration, error) {
 // AddTo reads the object back into a configuration. An unknown kind or member is an error.
 func (c Configuration) AddTo(all *law.Configuration) error {
 	read := func(into any) error { return json.Unmarshal(c.Value, into, json.RejectUnknownMembers(true)) }
+	if c.Removes() {
+		return fmt.Errorf("reading configuration: %s %s is not there", c.Kind, c.ID)
+	}
 	var err error
 	switch c.Kind {
+	case ConfiguredAdministration:
+		var v administrationValue
+		err = read(&v)
+		all.Administration = law.Administration{Administrators: v.Administrators, Active: time.Duration(v.Active) * time.Millisecond}
 	case ConfiguredIssuer:
 		var v issuerValue
 		err = read(&v)
@@ -132,8 +182,10 @@ func valueOfKey(k law.Key) keyValue {
 		ID: k.ID, Type: k.Type, Algorithm: k.Algorithm, Hash: k.Hash, Schemes: k.Schemes,
 		MaxValidity: k.MaxValidity.Milliseconds(), MaxUses: k.MaxUses, Approvals: k.Approvals, ArtifactsNeeded: k.ArtifactsNeeded,
 		State: k.State, Keystore: k.Keystore, Version: k.Version, Handle: k.Handle, PublicKey: k.PublicKey,
-		Fingerprint: k.Fingerprint, Certificate: k.Certificate, CertificateValid: k.CertificateValid.Milliseconds(),
-		Attributes: k.Attributes,
+		Fingerprint: k.Fingerprint, Attributes: k.Attributes, Adopted: k.Adopted, MayLeave: k.MayLeave,
+	}
+	if p := k.Profile; p != nil {
+		v.Profile = &profileValue{nameValue(p.Subject), p.Validity.Milliseconds(), p.PathLen, p.KeyUsage, p.ExtendedKeyUsage, p.CRLURL}
 	}
 	if k.Requirement.Set() {
 		people := k.Requirement.People()
@@ -147,8 +199,13 @@ func (v keyValue) key() law.Key {
 		ID: v.ID, Type: v.Type, Algorithm: v.Algorithm, Hash: v.Hash, Schemes: v.Schemes,
 		MaxValidity: time.Duration(v.MaxValidity) * time.Millisecond, MaxUses: v.MaxUses, Approvals: v.Approvals, ArtifactsNeeded: v.ArtifactsNeeded,
 		State: v.State, Keystore: v.Keystore, Version: v.Version, Handle: v.Handle, PublicKey: v.PublicKey,
-		Fingerprint: v.Fingerprint, Certificate: v.Certificate, CertificateValid: time.Duration(v.CertificateValid) * time.Millisecond,
-		Attributes: v.Attributes,
+		Fingerprint: v.Fingerprint, Attributes: v.Attributes, Adopted: v.Adopted, MayLeave: v.MayLeave,
+	}
+	if p := v.Profile; p != nil {
+		k.Profile = &law.Profile{
+			Subject: law.Name(p.Subject), Validity: time.Duration(p.Validity) * time.Millisecond, PathLen: p.PathLen, KeyUsage: p.KeyUsage,
+			ExtendedKeyUsage: p.ExtendedKeyUsage, CRLURL: p.CRLURL,
+		}
 	}
 	if v.Requirement != nil { // a requirement that is absent stays unset, which nobody meets
 		k.Requirement = law.Require(*v.Requirement)

@@ -15,7 +15,8 @@ func someConfiguration() law.Configuration {
 	key := law.Key{
 		ID: "fw-prod", Type: law.Firmware, Algorithm: law.P256, Hash: law.SHA256, Schemes: []law.Scheme{law.ECDSA}, Requirement: law.Require(0),
 		MaxValidity: 36 * time.Hour, MaxUses: 100, Approvals: law.SessionApprovals, ArtifactsNeeded: true, State: law.KeyActive, Keystore: "software",
-		Version: 2, Handle: "fw-prod.2", PublicKey: []byte{0x30, 0}, Fingerprint: digest("spki"), Certificate: []byte{0x30, 1}, CertificateValid: time.Hour,
+		Version: 2, Handle: "fw-prod.2", PublicKey: []byte{0x30, 0}, Fingerprint: digest("spki"), Adopted: "pkcs11:object=fw", MayLeave: true,
+		Profile: &law.Profile{Subject: law.Name{CommonName: "fw"}, Validity: time.Hour, KeyUsage: []law.KeyUsage{law.DigitalSignature}, ExtendedKeyUsage: []string{"codeSigning"}},
 	}
 	never := key
 	never.ID, never.Requirement = "nobody", law.Requirement{} // met by nobody, which is not Require(0)

@@ -72,10 +72,11 @@ type Configuration struct {
 type ConfigurationKind string
 
 const (
-	ConfiguredIssuer  ConfigurationKind = "issuer"
-	ConfiguredSubject ConfigurationKind = "subject"
-	ConfiguredRole    ConfigurationKind = "role"
-	ConfiguredKey     ConfigurationKind = "key"
+	ConfiguredAdministration ConfigurationKind = "administration"
+	ConfiguredIssuer         ConfigurationKind = "issuer"
+	ConfiguredSubject        ConfigurationKind = "subject"
+	ConfiguredRole           ConfigurationKind = "role"
+	ConfiguredKey            ConfigurationKind = "key"
 )
 
 // ClockStep is how the clock moved, in milliseconds since 1970, UTC.
@@ -111,6 +112,16 @@ const (
 	ServerStarted           Type = "server-started"
 	ConfigurationChanged    Type = "configuration-changed"
 	IntegrityViolation      Type = "integrity-violation" // what is stored contradicts itself or the log
+
+	SessionOpened       Type = "session-opened"
+	SessionAuthorised   Type = "session-authorised"
+	SessionWithdrawn    Type = "session-withdrawn" // one authorisation of it
+	SessionBecameActive Type = "session-became-active"
+	SessionLapsed       Type = "session-lapsed"       // back to inactive
+	SessionPlanApplied  Type = "session-plan-applied" // stands right before the changes of the plan
+	SessionClosed       Type = "session-closed"
+	SessionExpired      Type = "session-expired"
+	SessionRefused      Type = "session-refused" // something that was asked of it, or in it
 )
 
 // Types returns every type there is.
@@ -120,5 +131,7 @@ func Types() []Type {
 		OperationLapsed, OperationExpired, OperationRevoked, OperationExhausted,
 		OrderAccepted, OrderAttempted, OrderSigned, OrderFailed, OrderWithheld, OrderRefused,
 		RequestRefused, SignInRefused, ClockStepped, ClockAccepted, ServerStarted, ConfigurationChanged, IntegrityViolation,
+		SessionOpened, SessionAuthorised, SessionWithdrawn, SessionBecameActive, SessionLapsed, SessionPlanApplied, SessionClosed,
+		SessionExpired, SessionRefused,
 	}
 }

@@ -114,9 +114,6 @@ type (
 		Adopt string `yaml:"adopt,omitempty"`
 		// Extractable says whether a key pair is adopted that could leave its keystore. The zero value means refused.
 		Extractable string `yaml:"extractable,omitempty" oneof:"refused,allowed"`
-		// CertificateValidity is how long a certificate of the key is valid. The zero value means that it
-		// gets none.
-		CertificateValidity Milliseconds `yaml:"certificate-validityms,omitempty"`
 	}
 )
 
@@ -290,7 +287,6 @@ func (k keyItem) law() law.Key {
 		Schemes: as[law.Scheme](k.Schemes), Requirement: law.Require(k.Requirement),
 		MaxValidity: k.MaxValidity.Duration(), MaxUses: k.MaxUses, Approvals: law.ApprovalMode(k.Approvals),
 		ArtifactsNeeded: k.Artifacts == "required", State: law.KeyActive, Keystore: k.Keystore,
-		CertificateValid: k.CertificateValidity.Duration(),
 	}
 }
 

@@ -50,7 +50,7 @@ func TestTheBootstrapExampleSaysWhatItMeans(t *testing.T) {
 				State: law.KeyActive, Keystore: "software"},
 			{ID: "fw-prod", Type: law.Firmware, Algorithm: law.RSA3072, Hash: law.SHA256, Schemes: []law.Scheme{law.PSS, law.PKCS1v15},
 				Requirement: law.Require(2), MaxValidity: 7 * 24 * time.Hour, MaxUses: 100, Approvals: law.SessionApprovals, ArtifactsNeeded: true,
-				State: law.KeyActive, Keystore: "software", CertificateValid: 2 * 365 * 24 * time.Hour},
+				State: law.KeyActive, Keystore: "software"},
 		},
 	}
 	if !reflect.DeepEqual(got, Bootstrap{Configuration: want}) {

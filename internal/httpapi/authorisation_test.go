@@ -72,7 +72,6 @@ var bodies = map[string]string{
 // AZ-01
 func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 	k := testkit.NewWith(t, testkit.Options{
-		World:  func(c *law.Configuration) { c.Keys[1].Certificate = []byte("of fw-one") },
 		Limits: keyserver.Limits{PendingOperations: 1000},
 	})
 	signed := k.Approve(k.Create(testkit.Ask("fw-one", "fw-dev")), "alice")

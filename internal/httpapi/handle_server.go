@@ -82,8 +82,5 @@ func getCertificate(s *server, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if len(k.Certificate) == 0 {
-		return answer{}, refuse(api.NotFound, "key %s has no certificate", k.ID)
-	}
-	return asText(api.MediaPEM, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.Certificate})))
+	return answer{}, refuse(api.NotFound, "key %s has no certificate", k.ID)
 }

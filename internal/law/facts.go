@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 )
 
 // SubjectID names a subject: a person or a machine.
@@ -57,10 +58,17 @@ type Issuer struct {
 
 // Configuration is everything that administrators decide: who may sign in, who may do what, and the keys.
 type Configuration struct {
-	Issuers  []Issuer
-	Subjects []Subject
-	Roles    []Role
-	Keys     []Key
+	Administration Administration
+	Issuers        []Issuer
+	Subjects       []Subject
+	Roles          []Role
+	Keys           []Key
+}
+
+// Administration says what an administration session takes. The zero value means two administrators and one hour.
+type Administration struct {
+	Administrators int           // who must authorise a session, its opener counted; 0 means 2; 1 in development mode only
+	Active         time.Duration // how long a session is active, whole milliseconds; 0 means one hour
 }
 
 // Check returns what is wrong with the configuration of the subject, nil if nothing is.
@@ -150,6 +158,8 @@ type Facts struct {
 	// approved or signed until an operator has accepted the clock (rule 8).
 	ClockHeld bool
 
+	administration Administration
+
 	issuers  map[string]Issuer
 	subjects map[SubjectID]Subject
 	roles    map[RoleID]Role
@@ -175,6 +185,10 @@ func NewFacts(c Configuration) (Facts, error) {
 		issuers: map[string]Issuer{}, subjects: map[SubjectID]Subject{}, roles: map[RoleID]Role{}, keys: map[KeyID]Key{},
 		grants: map[grant]struct{}{}, actors: map[ActorName]SubjectID{}, making: Making{new(struct{ _ byte })},
 	}
+	if err := c.Administration.Check(); err != nil {
+		return Facts{}, err
+	}
+	f.administration = c.Administration
 	for _, i := range c.Issuers {
 		if err := i.Check(); err != nil {
 			return Facts{}, err
@@ -276,6 +290,11 @@ func (f Facts) addRole(r Role) error {
 // Making says which call of [NewFacts] made the facts. What was concluded from the configuration of facts of
 // one making holds for all facts of that making: any change of the configuration makes new ones.
 func (f Facts) Making() Making { return f.making }
+
+// Configuration returns what the facts were made of, each list by id.
+func (f Facts) Configuration() Configuration {
+	return Configuration{Administration: f.administration, Issuers: f.Issuers(), Subjects: f.Subjects(), Roles: f.Roles(), Keys: f.Keys()}
+}
 
 // Key returns a key as it is now.
 func (f Facts) Key(id KeyID) (Key, bool) { k, ok := f.keys[id]; return k, ok }

@@ -144,25 +144,26 @@ func (r Requirement) stricter(s Requirement) Requirement {
 
 // Key is a signing key as it is configured now.
 type Key struct {
-	ID               KeyID
-	Type             KeyType
-	Algorithm        Algorithm
-	Hash             Hash     // Ed25519 hashes with SHA-512 inside (RFC 8032): its keys say SHA512
-	Schemes          []Scheme // what the key may make; at least one
-	Requirement      Requirement
-	MaxValidity      time.Duration // the longest validity an operation may ask for, whole milliseconds
-	MaxUses          int           // the largest use count an operation may ask for
-	Approvals        ApprovalMode
-	ArtifactsNeeded  bool // operations must name their artifacts
-	State            KeyState
-	Keystore         string         // name of the keystore that holds the private key
-	Version          int            // of the key pair, from 1
-	Handle           string         // where the key pair is in its keystore
-	PublicKey        []byte         // SubjectPublicKeyInfo, DER (RFC 5280)
-	Fingerprint      string         // lower-case hex SHA-256 of PublicKey
-	Attributes       *KeyAttributes // of the private key, as its keystore gave them with the key pair; nil if it says nothing of it
-	Certificate      []byte         // DER, empty when there is none
-	CertificateValid time.Duration
+	ID              KeyID
+	Type            KeyType
+	Algorithm       Algorithm
+	Hash            Hash     // Ed25519 hashes with SHA-512 inside (RFC 8032): its keys say SHA512
+	Schemes         []Scheme // what the key may make; at least one
+	Requirement     Requirement
+	MaxValidity     time.Duration // the longest validity an operation may ask for, whole milliseconds
+	MaxUses         int           // the largest use count an operation may ask for
+	Approvals       ApprovalMode
+	ArtifactsNeeded bool // operations must name their artifacts
+	State           KeyState
+	Keystore        string         // name of the keystore that holds the private key
+	Version         int            // of the key pair, from 1
+	Handle          string         // where the key pair is in its keystore
+	PublicKey       []byte         // SubjectPublicKeyInfo, DER (RFC 5280)
+	Fingerprint     string         // lower-case hex SHA-256 of PublicKey
+	Attributes      *KeyAttributes // of the private key, as its keystore gave them with the key pair; nil if it says nothing of it
+	Adopted         string         // the name by which its keystore had the key pair already; empty: it was made for this server
+	MayLeave        bool           // a key pair that could be elsewhere than in its keystore was accepted, explicitly
+	Profile         *Profile       // of its certificate; nil: it gets none
 }
 
 // KeyAttributes say where a private key can have been, by the token that has it (PKCS#11, section 4.9).
@@ -208,6 +209,8 @@ func (k Key) Check() error {
 		return fmt.Errorf("key %s: state %q is unknown; it must be active, disabled or revoked", k.ID, k.State)
 	case k.Keystore == "":
 		return fmt.Errorf("key %s: no keystore named", k.ID)
+	case k.Profile != nil && k.Profile.Check(k.Type) != nil:
+		return fmt.Errorf("key %s: its certificate: %w", k.ID, k.Profile.Check(k.Type))
 	}
 	for i, s := range k.Schemes {
 		if !slices.Contains(k.Algorithm.Schemes(), s) {

@@ -1,0 +1,142 @@
+package law
+
+import (
+	"encoding/asn1"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Profile says what the certificate of a key holds (RFC 5280). Nothing in it has a default.
+type Profile struct {
+	Subject          Name
+	Validity         time.Duration // whole seconds
+	PathLen          int           // ROOT and CA keys: how many CA certificates may follow below; FW keys: 0
+	KeyUsage         []KeyUsage
+	ExtendedKeyUsage []string // names of [ExtendedKeyUsages] or dotted object identifiers; FW keys: at least one
+	CRLURL           string   // where the revocation list of the key is, for the certificates that it issues; empty: they do not say
+}
+
+// Name is a distinguished name (RFC 5280 section 4.1.2.4). CommonName is required, the rest may be empty.
+type Name struct {
+	Country, Province, Locality, Organization, OrganizationalUnit, CommonName string
+}
+
+// KeyUsage is a bit of the key usage extension, by its name in RFC 5280 section 4.2.1.3.
+type KeyUsage string
+
+const (
+	DigitalSignature  KeyUsage = "digitalSignature"
+	ContentCommitment KeyUsage = "contentCommitment"
+	KeyCertSign       KeyUsage = "keyCertSign"
+	CRLSign           KeyUsage = "cRLSign"
+)
+
+// ExtendedKeyUsages are the extended key usages that have a name (RFC 5280 section 4.2.1.12).
+func ExtendedKeyUsages() map[string]asn1.ObjectIdentifier {
+	return map[string]asn1.ObjectIdentifier{
+		"codeSigning": {1, 3, 6, 1, 5, 5, 7, 3, 3}, "timeStamping": {1, 3, 6, 1, 5, 5, 7, 3, 8}, "emailProtection": {1, 3, 6, 1, 5, 5, 7, 3, 4},
+		"clientAuth": {1, 3, 6, 1, 5, 5, 7, 3, 2}, "serverAuth": {1, 3, 6, 1, 5, 5, 7, 3, 1}, "OCSPSigning": {1, 3, 6, 1, 5, 5, 7, 3, 9},
+	}
+}
+
+// Bounds of a profile.
+const (
+	MaxPathLen             = 5
+	MaxCertificateValidity = 50 * 366 * 24 * time.Hour
+)
+
+// ParseExtendedKeyUsage returns the object identifier of an extended key usage, named or dotted.
+func ParseExtendedKeyUsage(s string) (asn1.ObjectIdentifier, error) {
+	if oid, named := ExtendedKeyUsages()[s]; named {
+		return oid, nil
+	}
+	var oid asn1.ObjectIdentifier
+	for arc := range strings.SplitSeq(s, ".") {
+		n, err := strconv.ParseUint(arc, 10, 31)
+		if err != nil || strconv.FormatUint(n, 10) != arc {
+			return nil, fmt.Errorf("extended key usage %q is neither a known name nor a dotted object identifier", s)
+		}
+		oid = append(oid, int(n))
+	}
+	if len(oid) < 3 || oid[0] > 2 || oid[0] < 2 && oid[1] > 39 {
+		return nil, fmt.Errorf("extended key usage %q is not an object identifier", s)
+	}
+	return oid, nil
+}
+
+// Check returns what is wrong with the profile for a key of this type, nil if nothing is.
+func (p Profile) Check(of KeyType) error {
+	authority := of == Root || of == CA
+	has := func(u KeyUsage) bool { return slices.Contains(p.KeyUsage, u) }
+	if err := p.Subject.check(); err != nil {
+		return err
+	}
+	switch {
+	case p.Validity < time.Second || p.Validity > MaxCertificateValidity || p.Validity%time.Second != 0:
+		return fmt.Errorf("its validity must be between 1 second and %d days, in whole seconds", int(MaxCertificateValidity.Hours()/24))
+	case authority && (p.PathLen < 0 || p.PathLen > MaxPathLen):
+		return fmt.Errorf("its path length must be between 0 and %d", MaxPathLen)
+	case !authority && p.PathLen != 0:
+		return fmt.Errorf("an %s key issues no certificate; remove the path length", of)
+	case len(p.KeyUsage) == 0:
+		return fmt.Errorf("it names no key usage")
+	case authority && (!has(KeyCertSign) || !has(CRLSign)):
+		return fmt.Errorf("a %s key issues certificates and revocation lists; its key usage must name keyCertSign and cRLSign", of)
+	case !authority && (has(KeyCertSign) || has(CRLSign) || !has(DigitalSignature)):
+		return fmt.Errorf("an %s key signs; its key usage must name digitalSignature, and neither keyCertSign nor cRLSign", of)
+	case !authority && len(p.ExtendedKeyUsage) == 0:
+		return fmt.Errorf("it names no extended key usage; name what its signatures are for, such as codeSigning")
+	case of == Root && len(p.ExtendedKeyUsage) > 0:
+		return fmt.Errorf("the certificate of a ROOT key has no extended key usage; remove it")
+	case !authority && p.CRLURL != "":
+		return fmt.Errorf("an %s key has no revocation list; remove the URL of one", of)
+	}
+	for i, u := range p.KeyUsage {
+		if !slices.Contains([]KeyUsage{DigitalSignature, ContentCommitment, KeyCertSign, CRLSign}, u) || slices.Contains(p.KeyUsage[:i], u) {
+			return fmt.Errorf("key usage %q is unknown or named twice", u)
+		}
+	}
+	for i, u := range p.ExtendedKeyUsage {
+		if _, err := ParseExtendedKeyUsage(u); err != nil {
+			return err
+		}
+		if slices.Contains(p.ExtendedKeyUsage[:i], u) {
+			return fmt.Errorf("extended key usage %s is named twice", u)
+		}
+	}
+	if p.CRLURL != "" && !strings.HasPrefix(p.CRLURL, "http://") && !strings.HasPrefix(p.CRLURL, "https://") {
+		return fmt.Errorf("the URL of its revocation list must begin with http:// or https://")
+	}
+	if p.CRLURL != "" {
+		return CheckLine(p.CRLURL, 500)
+	}
+	return nil
+}
+
+// check holds the attributes to their upper bounds (RFC 5280 appendix A.1).
+func (n Name) check() error {
+	if n.CommonName == "" {
+		return fmt.Errorf("its subject has no common name")
+	}
+	for _, a := range []struct {
+		name, value string
+		most        int
+	}{
+		{"country", n.Country, 2}, {"province", n.Province, 128}, {"locality", n.Locality, 128}, {"organization", n.Organization, 64},
+		{"organizational unit", n.OrganizationalUnit, 64}, {"common name", n.CommonName, 64},
+	} {
+		if a.value == "" {
+			continue
+		}
+		if err := CheckLine(a.value, a.most); err != nil {
+			return fmt.Errorf("%s of its subject: %w", a.name, err)
+		}
+	}
+	if n.Country != "" && (len(n.Country) != 2 || strings.ToUpper(n.Country) != n.Country) {
+		return fmt.Errorf("country of its subject: two capital letters (ISO 3166)")
+	}
+	return nil
+}
