@@ -22,13 +22,14 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-// Options for a keyserver. All are required but Limits' fields and Elapsed, which have defaults.
+// Options for a keyserver. All are required but Mode, Limits' fields and Elapsed, which have defaults.
 type Options struct {
 	DB        *store.DB
 	Keystores *keystore.Set
 	LogKey    string // the signer key of the audit log's checkpoints, as audit.GenerateKey made it; secret
 	Log       *slog.Logger
 	Software  string // version of the program
+	Mode      law.Mode
 	Limits    Limits
 	// Elapsed is the time since the server began, by a clock that nobody can set: it shows when the other
 	// one is set forward. Nil: by the monotonic readings of the database's clock.
@@ -49,6 +50,7 @@ type Keyserver struct {
 	verifier  string
 	log       *slog.Logger
 	software  string
+	mode      law.Mode
 	limits    Limits
 	cursors   cipher.AEAD
 	elapsed   func() time.Duration
@@ -93,7 +95,7 @@ func New(o Options) (*Keyserver, error) {
 		o.Elapsed = func() time.Duration { return o.DB.Clock().Sub(began) }
 	}
 	return &Keyserver{
-		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software,
+		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software, mode: o.Mode,
 		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}},
 		stopping: make(chan struct{}),
 	}, nil
