@@ -45,7 +45,7 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	if err != nil {
 		return err
 	}
-	if err := fits(cfg, first.Configuration); err != nil {
+	if err := fits(cfg, first); err != nil {
 		return fmt.Errorf("%s: %w", bootstrap, err)
 	}
 	if err := errors.Join(checkSecrets(cfg)...); err != nil {
@@ -73,11 +73,13 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
 	var adoptions []keyserver.Adoption
-	for _, a := range first.Adoptions {
-		adoptions = append(adoptions, keyserver.Adoption(a))
+	for _, k := range first.Keys {
+		if k.Adopted != "" {
+			adoptions = append(adoptions, keyserver.Adoption{Key: k.ID, Name: k.Adopted, Extractable: k.MayLeave})
+		}
 	}
 	p.notef("%s ...", making(len(first.Keys)-len(adoptions), len(adoptions)))
-	if err := keyserver.Initialise(ctx, db, keystores, first.Configuration, adoptions...); err != nil {
+	if err := keyserver.Initialise(ctx, db, keystores, first, adoptions...); err != nil {
 		return fmt.Errorf("storing the first configuration: %w\nput that right and run keyserver init again", err)
 	}
 	return p.printFirst(key, first.Keys)

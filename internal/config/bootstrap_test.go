@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/strictyaml"
 )
 
 func TestTheBootstrapExampleSaysWhatItMeans(t *testing.T) {
@@ -53,10 +54,10 @@ func TestTheBootstrapExampleSaysWhatItMeans(t *testing.T) {
 				State: law.KeyActive, Keystore: "software"},
 		},
 	}
-	if !reflect.DeepEqual(got, Bootstrap{Configuration: want}) {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
-	if _, err := law.NewFacts(got.Configuration); err != nil {
+	if _, err := law.NewFacts(got); err != nil {
 		t.Error(err)
 	}
 }
@@ -125,7 +126,7 @@ func TestManyProblemsAreCounted(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	_, err := ReadBootstrap(write(t, edited(t, "bootstrap.yaml", "audiences: [keyserver]", "audiences: ["+strings.Repeat("1, ", 25)+"a]")))
-	if lines := strings.Split(err.Error(), "\n"); len(lines) != maxProblems+1 || !strings.HasSuffix(lines[maxProblems], ": and 5 more") {
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != strictyaml.MaxProblems+1 || !strings.HasSuffix(lines[strictyaml.MaxProblems], ": and 5 more") {
 		t.Errorf("%v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/policy"
 )
 
 // Ceilings of the limits, so that none can be set to what amounts to no limit.
@@ -40,7 +41,7 @@ func (c Config) Check() []error {
 	k.listeners(c)
 	k.url(c)
 	k.database(c)
-	if fault := c.LogKey.fault(); fault != "" {
+	if fault := c.LogKey.Fault(); fault != "" {
 		k.refuse("log-key: %s", fault)
 	}
 	k.keystores(c)
@@ -98,11 +99,11 @@ func (k *checker) url(c Config) {
 		return
 	}
 	switch {
-	case c.Mode == Development && !onLoopback(u):
+	case c.Mode == Development && !policy.OnLoopback(u):
 		k.refuse("url: %s is not on loopback, and a server in development mode is reached there only; write http://127.0.0.1 with the port, or say mode: production", c.URL)
 	case u.Scheme == "http" && c.TLS != TLS{}:
 		k.refuse("url: the listener speaks TLS; write https://%s", u.Host)
-	case u.Scheme == "http" && !onLoopback(u):
+	case u.Scheme == "http" && !policy.OnLoopback(u):
 		k.refuse("url: tokens would travel in clear to %s; write https://, plain http is for loopback only", u.Host)
 	}
 }
@@ -111,12 +112,6 @@ func (k *checker) url(c Config) {
 func sensiblePort(u *url.URL) bool {
 	n, err := strconv.ParseUint(u.Port(), 10, 16)
 	return !strings.HasSuffix(u.Host, ":") && (u.Port() == "" || err == nil && n > 0)
-}
-
-// onLoopback says whether a URL leads to this machine, whatever name servers say (RFC 6761 for localhost).
-func onLoopback(u *url.URL) bool {
-	a, err := netip.ParseAddr(u.Hostname())
-	return err == nil && a.Unmap().IsLoopback() || u.Hostname() == "localhost"
 }
 
 var keystoreName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
@@ -153,7 +148,7 @@ func (k *checker) software(name string, s Software, earlier []Keystore) {
 	}):
 		k.refuse("keystore %s: another keystore has the same directory; give each its own", name)
 	}
-	if fault := s.Passphrase.fault(); fault != "" {
+	if fault := s.Passphrase.Fault(); fault != "" {
 		k.refuse("keystore %s: passphrase: %s", name, fault)
 	}
 }
@@ -175,7 +170,7 @@ func (k *checker) pkcs11(name string, p PKCS11, earlier []Keystore) {
 	}):
 		k.refuse("keystore %s: another keystore is the same token; name it once", name)
 	}
-	if fault := p.PIN.fault(); fault != "" {
+	if fault := p.PIN.Fault(); fault != "" {
 		k.refuse("keystore %s: pin: %s", name, fault)
 	}
 	if p.Sessions < 1 || p.Sessions > maxSessions {

@@ -12,9 +12,10 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"example.org/keyserver/internal/strictyaml"
 )
 
 // Mode says how strict the server is with its surroundings.
@@ -26,12 +27,7 @@ const (
 )
 
 // Milliseconds is a length of time as the files write it: a whole number of milliseconds.
-type Milliseconds int64
-
-const maxMilliseconds = 100 * 365 * 24 * 60 * 60 * 1000 // 100 years: what [Milliseconds.Duration] can always hold
-
-// Duration returns the length of time.
-func (m Milliseconds) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
+type Milliseconds = strictyaml.Milliseconds
 
 // Config is the configuration of a server, with defaults filled in and every path made absolute.
 //
@@ -143,20 +139,20 @@ func Read(path string, env func(string) (string, bool)) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("reading configuration %s: %w", path, err)
 	}
-	data, err := readFile(path)
+	data, err := strictyaml.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading configuration: %w", err)
 	}
 	c, problems := parse(data, filepath.Dir(abs), env)
 	if len(problems) > 0 {
-		return Config{}, inFile(path, problems)
+		return Config{}, strictyaml.InFile(path, problems)
 	}
 	return c, nil
 }
 
 func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []error) {
 	c := defaults()
-	if problems := decode(data, &c); len(problems) > 0 {
+	if problems := strictyaml.Decode(data, &c); len(problems) > 0 {
 		return Config{}, problems
 	}
 	for _, k := range c.Keystores {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.org/keyserver/internal/strictyaml"
 )
 
 // environment is the lookup of a fixed environment.
@@ -208,14 +210,14 @@ func TestAFileThatSaysNothingIsRefused(t *testing.T) {
 func TestALongUnknownFieldIsShownInPart(t *testing.T) {
 	path := write(t, example(t, "development.yaml")+strings.Repeat("x", 1000)+": 1\n")
 	_, err := Read(path, environment(nil))
-	if want := path + ": line 13, column 1: unknown field `" + strings.Repeat("x", maxName) + "…`; the fields here are `mode`"; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := path + ": line 13, column 1: unknown field `" + strings.Repeat("x", strictyaml.MaxName) + "…`; the fields here are `mode`"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestAFileOfMoreThanAMebibyteIsRefused(t *testing.T) {
 	text := example(t, "development.yaml")
-	text += strings.Repeat("#", maxFile-len(text))
+	text += strings.Repeat("#", strictyaml.MaxFile-len(text))
 	if _, err := Read(write(t, text), environment(nil)); err != nil {
 		t.Errorf("a file of exactly the limit: %v", err)
 	}

@@ -55,7 +55,7 @@ type DatabaseTLS struct {
 }
 
 // fault says what is wrong with a Database, nothing if it is exactly one.
-func (d Database) fault() string {
+func (d Database) Fault() string {
 	if (d.SQLite == "") == (d.Postgres == nil) {
 		return "say exactly one of `sqlite` and `postgres`"
 	}
@@ -94,8 +94,8 @@ func (p Postgres) socket() bool { return strings.HasPrefix(p.Host, "/") }
 func (k *checker) database(c Config) {
 	path := c.Database.SQLite
 	switch {
-	case c.Database.fault() != "":
-		k.refuse("database: %s", c.Database.fault())
+	case c.Database.Fault() != "":
+		k.refuse("database: %s", c.Database.Fault())
 	case c.Database.Postgres != nil:
 		k.postgres(*c.Database.Postgres, c.Mode)
 	case strings.Contains("/"+path, "/file:") || strings.Contains(path, "?") || filepath.Base(path) == ":memory:":
@@ -140,8 +140,8 @@ func (k *checker) identifier(field, name string) {
 }
 
 func (k *checker) password(field string, s *Secret) {
-	if s != nil && s.fault() != "" {
-		k.refuse("database: %s: %s", field, s.fault())
+	if s != nil && s.Fault() != "" {
+		k.refuse("database: %s: %s", field, s.Fault())
 	}
 }
 

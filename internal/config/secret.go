@@ -48,8 +48,8 @@ func (s Secret) Read() ([]byte, error) {
 
 func (s Secret) read() ([]byte, error) {
 	switch {
-	case s.fault() != "":
-		return nil, errors.New(s.fault())
+	case s.Fault() != "":
+		return nil, errors.New(s.Fault())
 	case s.File != "":
 		return readPrivate(s.File)
 	case s.lookup == nil:
@@ -90,7 +90,7 @@ func private(info fs.FileInfo) bool {
 }
 
 // fault says what is wrong with a Secret, nothing if it can be looked for.
-func (s Secret) fault() string {
+func (s Secret) Fault() string {
 	switch {
 	case (s.File == "") == (s.Env == ""):
 		return "say exactly one of `file` and `env`"
@@ -103,7 +103,7 @@ func (s Secret) fault() string {
 // String says where the secret comes from.
 func (s Secret) String() string {
 	switch {
-	case s.fault() != "":
+	case s.Fault() != "":
 		return "from nowhere"
 	case s.File != "":
 		return "from file " + s.File

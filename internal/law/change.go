@@ -254,7 +254,7 @@ func (f Facts) DisableSubject(who SubjectID, id SubjectID) (Changes, error) {
 // go. Subjects and keys never go; they are disabled or revoked.
 func (f Facts) Difference(wanted Configuration) (Changes, error) {
 	var c Changes
-	if a := (Facts{administration: wanted.Administration}).Administration(); a != f.Administration() {
+	if a := wanted.Administration.Effective(); a != f.Administration() {
 		c.Set.Administration = a
 	}
 	c.Set.Issuers = different(f.issuers, wanted.Issuers, func(i Issuer) string { return i.URL }, Issuer.same)

@@ -97,8 +97,10 @@ func (a Administration) Check() error {
 }
 
 // Administration returns what an administration session takes now, defaults filled in.
-func (f Facts) Administration() Administration {
-	a := f.administration
+func (f Facts) Administration() Administration { return f.administration.Effective() }
+
+// Effective returns it with the defaults filled in.
+func (a Administration) Effective() Administration {
 	if a.Administrators == 0 {
 		a.Administrators = defaultAdministrators
 	}

@@ -1,11 +1,12 @@
-package config
+package strictyaml
 
 import (
 	"strconv"
 	"strings"
 )
 
-const maxName = 64 // bytes of a name that are shown and compared
+// MaxName is the most of a name that is compared and shown.
+const MaxName = 64 // bytes of a name that are shown and compared
 
 func names(fields []field) []string {
 	var out []string
@@ -23,7 +24,7 @@ func meant(name string, valid []string) (hint, near string) {
 			best, least = v, d
 		}
 	}
-	if best != "" && len(name) <= maxName {
+	if best != "" && len(name) <= MaxName {
 		return "did you mean " + code(best) + "?", best
 	}
 	if len(valid) == 1 {
@@ -34,7 +35,7 @@ func meant(name string, valid []string) (hint, near string) {
 
 // plain leaves out what people vary without meaning anything by it.
 func plain(name string) string {
-	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name[:min(len(name), maxName)]))
+	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name[:min(len(name), MaxName)]))
 }
 
 // distance counts the letters to insert, remove, replace or swap with the next one to get from a to b
@@ -70,8 +71,8 @@ func list(words []string, last string) string {
 
 // code sets a name off from the sentence, with anything that cannot be seen made visible.
 func code(name string) string {
-	if len(name) > maxName {
-		name = name[:maxName] + "…"
+	if len(name) > MaxName {
+		name = name[:MaxName] + "…"
 	}
 	quoted := strconv.Quote(name)
 	return "`" + quoted[1:len(quoted)-1] + "`"

@@ -1,4 +1,6 @@
-package config
+// Package strictyaml reads YAML, and JSON since that is YAML, into Go values without ever converting anything: an
+// unknown field, a value of another kind, a field that is lacking or given twice is a problem with its line.
+package strictyaml
 
 import (
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -24,34 +27,35 @@ import (
 // converts where it can (a number becomes text, null becomes 0, 010 becomes 8), and in a file that says how
 // many people must approve, a conversion nobody asked for is a hole.
 
+// Bounds.
 const (
-	maxFile     = 1 << 20 // bytes
+	MaxFile     = 1 << 20 // bytes
 	maxDepth    = 16      // of nested lists and mappings in one line; the parser takes quadratic time
-	maxProblems = 20      // told at once
+	MaxProblems = 20      // told at once
 )
 
-// readFile reads a whole file of at most maxFile bytes.
-func readFile(path string) ([]byte, error) {
+// ReadFile reads a whole file of at most MaxFile bytes.
+func ReadFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s: the file is larger than %d bytes", path, maxFile)
+	if len(data) > MaxFile {
+		return nil, fmt.Errorf("%s: the file is larger than %d bytes", path, MaxFile)
 	}
 	return data, nil
 }
 
-// inFile makes one error of several problems, each on a line of its own that begins with the path.
-func inFile(path string, problems []error) error {
+// InFile makes one error of several problems, each on a line of its own that begins with the path.
+func InFile(path string, problems []error) error {
 	var all []error
 	for i, p := range problems {
-		if i == maxProblems {
+		if i == MaxProblems {
 			all = append(all, fmt.Errorf("%s: and %d more", path, len(problems)-i))
 			break
 		}
@@ -60,11 +64,27 @@ func inFile(path string, problems []error) error {
 	return errors.Join(all...)
 }
 
+// Milliseconds is a length of time as the files write it: a whole number of milliseconds.
+type Milliseconds int64
+
+const maxMilliseconds = 100 * 365 * 24 * 60 * 60 * 1000 // 100 years: what [Milliseconds.Duration] can always hold
+
+// Duration returns the length of time.
+func (m Milliseconds) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// Line is where an item begins in the text. Embed it.
+type Line int
+
+// SetLine implements what [Decode] looks for.
+func (l *Line) SetLine(n int) { *l = Line(n) }
+
 type decoder struct{ problems []error }
 
-// decode reads YAML into the struct that v points to and returns what is wrong with it, in the order of
-// the text. Fields that the text does not name are left as they are.
-func decode(data []byte, v any) []error {
+// Decode reads YAML into the struct that v points to and returns what is wrong with it, in the order of the text.
+// Fields that the text does not name are left as they are. The tag `omitempty` marks a field that may be absent; all
+// others are required, and an empty list or text is never taken for an absent one. The tag `oneof` lists the values
+// that a text may have.
+func Decode(data []byte, v any) []error {
 	d := &decoder{}
 	if body := d.parse(data); body != nil {
 		d.value(body, body.GetToken(), "the file", reflect.ValueOf(v).Elem())
@@ -145,11 +165,11 @@ func begin(n ast.Node) *token.Token {
 // Types that look after themselves when they are decoded.
 type (
 	// placed wants to know the line it was read from.
-	placed interface{ setLine(int) }
+	placed interface{ SetLine(int) }
 	// faulty says what is wrong between its fields, nothing if all is well.
-	faulty interface{ fault() string }
-	// oneOrMore is a list of text that may be written as one text.
-	oneOrMore []string
+	faulty interface{ Fault() string }
+	// OneOrMore is a list of text that may be written as one text.
+	OneOrMore []string
 )
 
 // value decodes one node. The name is that of the field, for people; key is the token that names it.
@@ -166,7 +186,7 @@ func (d *decoder) value(n ast.Node, key *token.Token, name string, v reflect.Val
 		d.milliseconds(n, name, v)
 		return
 	}
-	if _, several := n.(*ast.SequenceNode); !several && v.Type() == reflect.TypeFor[oneOrMore]() {
+	if _, several := n.(*ast.SequenceNode); !several && v.Type() == reflect.TypeFor[OneOrMore]() {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		d.text(n, name, v.Index(0))
 		return
@@ -190,7 +210,7 @@ func (d *decoder) value(n ast.Node, key *token.Token, name string, v reflect.Val
 			v.SetInt(i)
 		}
 	default:
-		panic("config: a field of type " + v.Type().String() + " cannot be decoded")
+		panic("strictyaml: a field of type " + v.Type().String() + " cannot be decoded")
 	}
 }
 
@@ -228,7 +248,7 @@ func (d *decoder) fields(n ast.Node, name string, v reflect.Value) {
 	}
 	start := begin(n)
 	if p, ok := v.Addr().Interface().(placed); ok {
-		p.setLine(start.Position.Line)
+		p.SetLine(start.Position.Line)
 	}
 	before := len(d.problems)
 	given := map[string]bool{}
@@ -252,8 +272,8 @@ func (d *decoder) fields(n ast.Node, name string, v reflect.Value) {
 			d.refuse(start, "%s lacks the field %s", name, code(f.name))
 		}
 	}
-	if f, ok := v.Interface().(faulty); ok && len(d.problems) == before && f.fault() != "" {
-		d.refuse(start, "%s: %s", name, f.fault())
+	if f, ok := v.Interface().(faulty); ok && len(d.problems) == before && f.Fault() != "" {
+		d.refuse(start, "%s: %s", name, f.Fault())
 	}
 }
 
@@ -364,4 +384,30 @@ func (d *decoder) milliseconds(n ast.Node, name string, v reflect.Value) {
 		return
 	}
 	v.SetInt(value)
+}
+
+// Fields lists the fields of a type as people write them, such as keys[].keyid, each with whether it may be absent.
+func Fields(t reflect.Type) []Field { return nested("", t) }
+
+// Field is a field of a file.
+type Field struct {
+	Name     string
+	Optional bool
+}
+
+func nested(prefix string, t reflect.Type) []Field {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return nested(prefix, t.Elem())
+	case t.Kind() == reflect.Slice:
+		return nested(prefix+"[]", t.Elem())
+	case t.Kind() != reflect.Struct:
+		return nil
+	}
+	var out []Field
+	for _, f := range fieldsOf(t) {
+		name := strings.TrimPrefix(prefix+"."+f.name, ".")
+		out = append(append(out, Field{name, f.optional}), nested(name, t.Field(f.index).Type)...)
+	}
+	return out
 }

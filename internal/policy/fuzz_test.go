@@ -1,0 +1,68 @@
+package policy_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/policy"
+)
+
+func example(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operators", "files", "policy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What is accepted is accepted by the law, every key says how many people must approve, and written and read again it
+// is the same.
+func FuzzParse(f *testing.F) {
+	f.Add(example(f))
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := policy.Parse([]byte(text))
+		if err != nil {
+			if len(c.Issuers)+len(c.Subjects)+len(c.Roles)+len(c.Keys) > 0 {
+				t.Fatalf("something came with %v", err)
+			}
+			return
+		}
+		facts, err := law.NewFacts(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if written := strings.Count(text, "requirement"); written < len(c.Keys) && !strings.Contains(text, `\`) { // escapes can spell it too
+			t.Fatalf("%d keys, and only %d requirements in\n%s", len(c.Keys), written, text)
+		}
+		for _, k := range c.Keys {
+			if !k.Requirement.Set() || k.MaxValidity <= 0 || k.PublicKey != nil {
+				t.Fatalf("accepted key %+v", k)
+			}
+		}
+		again, err := policy.Parse(policy.Write(c))
+		if err != nil {
+			t.Fatalf("written and not accepted: %v\n%s", err, policy.Write(c))
+		}
+		if d, err := facts.Difference(again); err != nil || !d.Empty() {
+			t.Fatalf("written and read again it is different: %v %+v\n%s", err, d, policy.Write(c))
+		}
+	})
+}
+
+func FuzzParseFragment(f *testing.F) {
+	f.Add("roles:\n  - {id: r, kind: approver, keys: [k], members: [m]}\nremove: {roles: [a]}\nreplace-pairs: [k]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := policy.ParseFragment([]byte(text))
+		if err != nil {
+			return
+		}
+		again, err := policy.ParseFragment(policy.WriteFragment(c))
+		if err != nil || string(policy.WriteFragment(again)) != string(policy.WriteFragment(c)) {
+			t.Fatalf("written and read again it is different: %v\n%s", err, policy.WriteFragment(c))
+		}
+	})
+}
