@@ -23,7 +23,7 @@ type crowd struct {
 // personal are the claims that name a person at an issuer (OpenID Connect Core 1.0, section 5.1; oid: Microsoft Entra ID).
 var personal = []string{"sub", "oid"}
 
-// nobody stands for a person behind an orderer whom the server does not know, or who can approve nothing.
+// nobody stands for a person whom the server does not know, and behind an orderer for one who can approve nothing.
 const nobody = -1
 
 // way is a way in which a person orders as a subject: behind is the user who is then the person behind the orderer
@@ -53,12 +53,11 @@ func (f Facts) crowd() *crowd {
 	}
 	for i, s := range c.subjects {
 		for _, a := range s.Actors {
-			if !s.Enabled {
-				continue
+			if s.Enabled {
+				c.actors[a.Issuer] = append(c.actors[a.Issuer], i)
 			}
-			c.actors[a.Issuer] = append(c.actors[a.Issuer], i)
-			if c.users[c.person[i]] > 1 {
-				c.setOff[a.Issuer] = append(c.setOff[a.Issuer], way{c.person[i], i})
+			if w, orders := c.actor(f, a, i); orders && c.users[c.person[i]] > 1 {
+				c.setOff[a.Issuer] = append(c.setOff[a.Issuer], w)
 			}
 		}
 	}
@@ -152,17 +151,17 @@ func (c *crowd) origin(f Facts, i int, owners map[claimValue]int) origin {
 				}
 			}
 		}
-		behind, anybody := c.behind(f, identity)
+		set, anybody := c.behind(f, identity)
 		if anybody {
 			o.issuers = append(o.issuers, identity.Issuer)
 		}
-		o.behind = append(o.behind, behind...)
-		for _, b := range behind {
-			if b != nobody {
-				o.ways = append(o.ways, way{c.person[b], b})
+		for _, w := range set {
+			o.behind = append(o.behind, w.behind)
+			if w.person != nobody {
+				o.ways = append(o.ways, w)
 			}
 			for _, p := range people {
-				o.ways = append(o.ways, way{p, b})
+				o.ways = append(o.ways, way{p, w.behind})
 			}
 		}
 		for _, p := range people {
@@ -174,29 +173,40 @@ func (c *crowd) origin(f Facts, i int, owners map[claimValue]int) origin {
 	return o
 }
 
-// behind returns whom the tokens of an identity can name as the person behind the orderer, and whether they can name
-// any actor whom the issuer knows.
-func (c *crowd) behind(f Facts, i Identity) (people []int, anybody bool) {
+// behind returns who can set off what orders by an identity, and whether anybody can whom the issuer knows.
+func (c *crowd) behind(f Facts, i Identity) (ways []way, anybody bool) {
 	issuer := f.issuers[i.Issuer]
 	values, named := i.Claims[issuer.ActorClaim]
 	switch {
 	case issuer.ActorClaim == "":
-		return []int{nobody}, false
+		return []way{{nobody, nobody}}, false
 	case !named && issuer.ActorOptional:
-		return []int{nobody}, true
+		return []way{{nobody, nobody}}, true
 	case !named:
 		return nil, true
 	}
 	for _, v := range values {
-		who, known := f.actors[ActorName{i.Issuer, v}]
+		name := ActorName{i.Issuer, v}
+		who, known := f.actors[name]
 		switch {
-		case known && f.enabled(who):
-			people = append(people, c.number[who])
+		case known:
+			if w, orders := c.actor(f, name, c.number[who]); orders {
+				ways = append(ways, w)
+			}
 		case issuer.ActorOptional:
-			people = append(people, nobody)
+			ways = append(ways, way{nobody, nobody})
 		}
 	}
-	return people, false
+	return ways, false
+}
+
+// actor returns how a user orders by what they set off, and whether they can: somebody disabled cannot, unless the
+// issuer need not name anybody.
+func (c *crowd) actor(f Facts, a ActorName, user int) (w way, orders bool) {
+	if c.subjects[user].Enabled {
+		return way{c.person[user], user}, true
+	}
+	return way{c.person[user], nobody}, f.issuers[a.Issuer].ActorOptional
 }
 
 // ids returns the ids of subjects.

@@ -37,10 +37,10 @@ func (f Facts) senseOfAdministration(c *crowd, m Mode) []string {
 	persons, of := c.byPerson(all)
 	switch n := len(persons); {
 	case n == 0:
-		faults = append(faults, fmt.Sprintf("administration: nobody could administer; give the role to at least %d enabled people who have an identity", needed))
+		faults = append(faults, fmt.Sprintf("administration: nobody could administer; give the role to at least %s, enabled and with an identity", people(needed)))
 	case n < needed:
-		faults = append(faults, fmt.Sprintf("administration: only %s could administer (one person counts once, and only with an identity), and it takes %d people; "+
-			"give the role to more", list(c.ids(all)), needed))
+		faults = append(faults, fmt.Sprintf("administration: only %s could administer (one person counts once, and only with an identity), and it takes %s; "+
+			"give the role to more", list(c.ids(all)), people(needed)))
 	}
 	for _, p := range persons {
 		if n := len(of[p]); n > 1 && n >= required {
@@ -55,8 +55,8 @@ func (f Facts) senseOfAdministration(c *crowd, m Mode) []string {
 func (t *team) sense() []string {
 	var faults []string
 	if n := len(t.persons); !t.key.Requirement.MetBy(n) {
-		faults = append(faults, fmt.Sprintf("key %s: %s required, but only %d enabled people could approve; add approvers or lower the requirement",
-			t.key.ID, approvals(t.key), n))
+		faults = append(faults, fmt.Sprintf("key %s: %s required, but only %s could approve (one person counts once, and only if enabled and "+
+			"with an identity); add approvers or lower the requirement", t.key.ID, approvals(t.key), people(n)))
 	} else if t.stuck() {
 		faults = append(faults, fmt.Sprintf("key %s: none of its orderers (%s) could ever get the approvals it requires, because nobody approves "+
 			"what they order or set off; add an approver who does neither", t.key.ID, list(t.ids(t.orderers))))
@@ -83,6 +83,13 @@ func (t *team) stuck() bool {
 		}
 	}
 	return stuck
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return fmt.Sprintf("%d people", n)
 }
 
 // list names some of the subjects, all if they are few.
