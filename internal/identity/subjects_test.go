@@ -63,15 +63,14 @@ func TestIdentitiesAreOfOneIssuer(t *testing.T) {
 	}
 }
 
-func TestATokenOfTwoSubjectsIsRefused(t *testing.T) {
+func TestTwoSubjectsThatOneTokenCouldMatchAreRefusedWithTheConfiguration(t *testing.T) {
 	w := newWorld(t)
 	ada, bob := person("ada", w.idp.URL, "sub", "ada-1"), person("bob", w.idp.URL, "scope", "openid")
 	for _, enabled := range []bool{true, false} { // somebody must set this right in either case
 		bob.Enabled = enabled
-		w.know(w.idp.Issuer(), ada, bob)
-		err := w.refuse(w.token(), identity.NotAllowed, identity.TwoSubjects)
-		if strings.Contains(err.Sentence, "bob") || !strings.Contains(err.Error(), "subjects ada and bob") {
-			t.Errorf("both subjects must be named in the log only: %q, %q", err.Sentence, err.Error())
+		_, err := law.NewFacts(law.Configuration{Issuers: []law.Issuer{w.idp.Issuer()}, Subjects: []law.Subject{ada, bob}})
+		if err == nil || !strings.Contains(err.Error(), "subjects ada and bob") {
+			t.Errorf("error %v", err)
 		}
 	}
 	ada.Identities = append(ada.Identities, bob.Identities...)
@@ -120,8 +119,10 @@ func TestARememberedTokenOfSomebodyDisabledIsRefusedAtOnce(t *testing.T) {
 		w.facts = enabled
 		w.accept(token)
 	}
-	w.know(w.idp.Issuer(), person("ada", w.idp.URL, "sub", "ada-1"), person("eve", w.idp.URL, "client_id", "ks"))
-	w.refuse(token, identity.NotAllowed, identity.TwoSubjects)
+	w.know(w.idp.Issuer(), person("ada", w.idp.URL, "sub", "ada-2"), person("eve", w.idp.URL, "sub", "ada-1"))
+	if got := w.accept(token).Subject; got != "eve" {
+		t.Errorf("subject %q, want eve", got)
+	}
 	w.facts = law.Facts{}
 	w.reject(token, identity.UnknownIssuer)
 }

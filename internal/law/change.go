@@ -1,7 +1,6 @@
 package law
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -133,9 +132,12 @@ func (c Changes) On(f Facts, pairs map[KeyID]KeyPair, m Mode) (Configuration, er
 			return Configuration{}, refuse(Impossible, "subject %s is a %s for ever; enter a new subject", s.ID, was.Kind)
 		}
 	}
-	known := f.Sense(m)
+	known := map[string]bool{}
+	for _, fault := range f.Sense(m) {
+		known[fault] = true
+	}
 	for _, fault := range after.Sense(m) {
-		if !slices.Contains(known, fault) { // what made no sense before need not be mended by this change
+		if !known[fault] { // what made no sense before need not be mended by this change
 			return Configuration{}, refuse(Impossible, "%s", fault)
 		}
 	}
@@ -320,16 +322,4 @@ func (p *Profile) same(o *Profile) bool {
 	}
 	return p.Subject == o.Subject && p.Validity == o.Validity && p.PathLen == o.PathLen && slices.Equal(p.KeyUsage, o.KeyUsage) &&
 		slices.Equal(p.ExtendedKeyUsage, o.ExtendedKeyUsage) && p.CRLURL == o.CRLURL
-}
-
-// Mode says which rules of development hold. The zero Mode is production.
-type Mode struct{ Development bool }
-
-// Sense returns what makes no sense in a configuration that is otherwise well-formed, each a sentence.
-func (f Facts) Sense(m Mode) []string {
-	var faults []string
-	if a := f.Administration(); a.Administrators < 2 && !m.Development {
-		faults = append(faults, fmt.Sprintf("administration: %d administrator is enough in development mode only; require at least 2", a.Administrators))
-	}
-	return faults
 }

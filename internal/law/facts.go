@@ -166,6 +166,7 @@ type Facts struct {
 	keys     map[KeyID]Key
 	grants   map[grant]struct{}
 	actors   map[ActorName]SubjectID
+	signIns  map[claimValue][]signIn
 	making   Making
 }
 
@@ -212,6 +213,10 @@ func NewFacts(c Configuration) (Facts, error) {
 			return Facts{}, err
 		}
 	}
+	if err := checkOverlap(c.Subjects); err != nil {
+		return Facts{}, err
+	}
+	f.signIns = signIns(c.Subjects)
 	for _, r := range c.Roles {
 		if err := f.addRole(r); err != nil {
 			return Facts{}, err
