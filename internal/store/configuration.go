@@ -38,8 +38,12 @@ func readFacts(q querier) (law.Facts, error) {
 	return facts, nil
 }
 
-// Configure stores configuration objects, each as its configuration-changed event says. The facts of the
-// transaction are those of the new configuration from then on.
+// Changed counts the objects of the configuration that have been set or removed, ever: two states of the configuration
+// have the same count only if they are the same one.
+func (r *Reader) Changed() int64 { return r.head.configuration }
+
+// Configure stores configuration objects, or removes them, each as its configuration-changed event says. The facts of
+// the transaction are those of the new configuration from then on.
 func (tx *Tx) Configure(events ...audit.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -58,17 +62,29 @@ func (tx *Tx) configure(events []audit.Event) error {
 			return errors.New("storing configuration: the event does not say what was configured")
 		}
 		tx.batch.sent = true
-		if err := q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
-			string(c.Kind), c.ID, string(c.Value)); err != nil {
+		if err := put(q, *c); err != nil {
 			return fmt.Errorf("storing %s %s: %w", c.Kind, c.ID, err)
 		}
 	}
-	tx.batch.head.configuration++
+	tx.batch.head.configuration += int64(len(events))
 	if err := tx.append(events...); err != nil {
 		return err
 	}
 	facts, err := readFacts(q)
 	facts.ClockHeld = tx.facts.ClockHeld
 	tx.facts = facts
+	return err
+}
+
+// put stores one object, or removes it.
+func put(q querier, c audit.Configuration) error {
+	if !c.Removes() {
+		return q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
+			string(c.Kind), c.ID, string(c.Value))
+	}
+	n, err := q.changed(`DELETE FROM configuration WHERE kind = $1 AND id = $2`, string(c.Kind), c.ID)
+	if err == nil && n != 1 {
+		err = errChanged
+	}
 	return err
 }

@@ -27,7 +27,8 @@ type table struct{ name, order string }
 // cannot be opened.
 var tables = []table{
 	{"audit_events", "idx"}, {"audit_hashes", "idx"}, {"configuration", "kind, id"}, {"operations", "id"}, {"operation_keys", "operation, keyid"},
-	{"approvals", "operation, position"}, {"sign_orders", "id"}, {"head", "id"},
+	{"approvals", "operation, position"}, {"sign_orders", "id"}, {"administration_sessions", "id"}, {"session_authorisations", "session, position"},
+	{"head", "id"},
 }
 
 // CopyOptions for copying a database.

@@ -181,14 +181,16 @@ func (d dialect) migrating() ([]goose.ProviderOption, error) {
 }
 
 // grant gives the server's role what it needs of the owner's tables. It can neither change nor remove an
-// audit event, nor what an operation, an approval or a sign order is about.
+// audit event, nor what an operation, an approval, a sign order or an administration session is about.
 func grant(ctx context.Context, db *sql.DB, server string) error {
 	to := pgx.Identifier{server}.Sanitize()
 	for _, privileges := range []string{
 		`SELECT ON goose_db_version`,
 		`SELECT, UPDATE ON head`,
 		`SELECT, INSERT ON audit_events, audit_hashes`,
-		`SELECT, INSERT, UPDATE ON configuration`,
+		`SELECT, INSERT, UPDATE, DELETE ON configuration`,
+		`SELECT, INSERT, UPDATE (revision, state, activated, ends, endedat, endedby, endedreason) ON administration_sessions`,
+		`SELECT, INSERT, UPDATE (withdrawn) ON session_authorisations`,
 		`SELECT, INSERT, UPDATE (revision, state, endedat, endedby, endedreason) ON operations`,
 		`SELECT, INSERT, UPDATE (taken, signed) ON operation_keys`,
 		`SELECT, INSERT, UPDATE (withdrawn) ON approvals`,

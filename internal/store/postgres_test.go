@@ -109,7 +109,9 @@ func TestAProductionServersRoleCannotRewriteWhatWasSaid(t *testing.T) {
 		`DELETE FROM head`, `INSERT INTO head SELECT * FROM head`, `UPDATE operations SET statement = ''`, `UPDATE operations SET eligible = ''`,
 		`DELETE FROM operations`, `DELETE FROM operation_keys`, `UPDATE operation_keys SET keyid = ''`, `UPDATE approvals SET subject = ''`,
 		`DELETE FROM approvals`, `UPDATE sign_orders SET input = ''`, `UPDATE sign_orders SET requester = ''`, `DELETE FROM sign_orders`,
-		`DELETE FROM configuration`, `CREATE TABLE other ()`, `DELETE FROM goose_db_version`,
+		`UPDATE administration_sessions SET statement = ''`, `UPDATE administration_sessions SET plan = ''`, `UPDATE administration_sessions SET base = 0`,
+		`DELETE FROM administration_sessions`, `UPDATE session_authorisations SET subject = ''`, `DELETE FROM session_authorisations`,
+		`TRUNCATE configuration`, `CREATE TABLE other ()`, `DELETE FROM goose_db_version`,
 	} {
 		err := postgrestest.ExecAs(t, at, postgrestest.Server, statement)
 		if err == nil || !strings.Contains(err.Error(), "permission denied") && !strings.Contains(err.Error(), "must be owner") {

@@ -18,7 +18,7 @@ type head struct {
 	server        string
 	size          int64 // entries in the audit log
 	mark          int64 // high-water mark of the time, ms UTC
-	configuration int64 // counts the changes of the configuration
+	configuration int64 // counts the objects of it that were set or removed, ever
 }
 
 // instant is the database's time, and where the process's clock stood when it was read.

@@ -78,6 +78,7 @@ var transactions = map[string]func(*fixture){
 			},
 			"clock":         func(tx *store.Tx) { _ = tx.AcceptClock(audit.Event{Type: "unknown"}) },
 			"configuration": func(tx *store.Tx) { _ = tx.Configure(audit.Event{Type: audit.ServerStarted}) },
+			"session":       func(tx *store.Tx) { _ = tx.SaveSession(session(tx, "one"), audit.Event{Type: "unknown"}) },
 			"sign order": func(tx *store.Tx) {
 				_ = Create(tx, "one", 1, "fw")
 				_ = tx.SaveOrder(store.Operation{}, law.Order{ID: "order", Operation: "none"}, audit.Event{Type: audit.OrderAccepted})

@@ -1,6 +1,6 @@
 -- +goose Up
 -- Times are milliseconds since 1970, UTC. Ids are text, and sort by their bytes whatever the language of the
--- database. An operation's statement never changes.
+-- database. The statement of an operation or an administration session never changes.
 
 -- One row. Its lock is the write lock of the whole database: every write transaction takes it first.
 CREATE TABLE head (
@@ -8,7 +8,7 @@ CREATE TABLE head (
   server        TEXT COLLATE "C" NOT NULL,          -- server id
   size          BIGINT           NOT NULL,          -- entries in the audit log
   mark          BIGINT           NOT NULL,          -- high-water mark of the time
-  configuration BIGINT           NOT NULL           -- counts the changes of the configuration
+  configuration BIGINT           NOT NULL           -- counts the objects of it that were set or removed, ever
 );
 
 CREATE TABLE audit_events (
@@ -32,7 +32,7 @@ CREATE TABLE audit_hashes (
 );
 
 CREATE TABLE configuration (
-  kind TEXT COLLATE "C" NOT NULL,                   -- issuer, subject, role or key
+  kind TEXT COLLATE "C" NOT NULL,                   -- administration, issuer, subject, role or key
   id   TEXT COLLATE "C" NOT NULL,
   body TEXT COLLATE "C" NOT NULL,                   -- canonical JSON
   PRIMARY KEY (kind, id)
@@ -81,6 +81,36 @@ CREATE TABLE approvals (
 );
 -- A person counts once, whatever the program above may think.
 CREATE UNIQUE INDEX approvals_once ON approvals (operation, subject) WHERE withdrawn = 0;
+
+CREATE TABLE administration_sessions (
+  id          TEXT COLLATE "C" PRIMARY KEY,
+  revision    BIGINT           NOT NULL,            -- grows with every change
+  openedby    TEXT COLLATE "C" NOT NULL,
+  statement   TEXT COLLATE "C" NOT NULL,            -- canonical JSON, version 1
+  digest      TEXT COLLATE "C" NOT NULL,
+  plan        TEXT COLLATE "C" NOT NULL,            -- canonical JSON, version 1; empty: it has none
+  base        BIGINT           NOT NULL,            -- the head's count of the configuration when it was opened
+  state       TEXT COLLATE "C" NOT NULL,
+  activated   BIGINT           NOT NULL,            -- 0: never yet
+  ends        BIGINT           NOT NULL,            -- when it expires, if nothing ends it before
+  endedat     BIGINT           NOT NULL,            -- 0 while it is open
+  endedby     TEXT COLLATE "C" NOT NULL,
+  endedreason TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX administration_sessions_state    ON administration_sessions (state, id);
+CREATE INDEX administration_sessions_openedby ON administration_sessions (openedby, ends) WHERE state IN ('inactive', 'active');
+CREATE INDEX administration_sessions_due      ON administration_sessions (ends) WHERE state IN ('inactive', 'active');
+
+CREATE TABLE session_authorisations (
+  session     TEXT COLLATE "C" NOT NULL REFERENCES administration_sessions (id),
+  position    BIGINT           NOT NULL,            -- the opener's is the first
+  subject     TEXT COLLATE "C" NOT NULL,
+  at          BIGINT           NOT NULL,
+  withdrawn   BIGINT           NOT NULL,            -- 0 while it stands
+  PRIMARY KEY (session, position)
+);
+-- An administrator counts once, whatever the program above may think.
+CREATE UNIQUE INDEX session_authorisations_once ON session_authorisations (session, subject) WHERE withdrawn = 0;
 
 CREATE TABLE sign_orders (
   id             TEXT COLLATE "C" PRIMARY KEY,

@@ -1,5 +1,6 @@
 -- +goose Up
--- Times are milliseconds since 1970, UTC. Ids are text. An operation's statement never changes.
+-- Times are milliseconds since 1970, UTC. Ids are text. The statement of an operation or an administration
+-- session never changes.
 
 -- One row. Its lock is the write lock of the whole database: every write transaction takes it first.
 CREATE TABLE head (
@@ -7,7 +8,7 @@ CREATE TABLE head (
   server        TEXT   NOT NULL,            -- server id
   size          BIGINT NOT NULL,            -- entries in the audit log
   mark          BIGINT NOT NULL,            -- high-water mark of the time
-  configuration BIGINT NOT NULL             -- counts the changes of the configuration
+  configuration BIGINT NOT NULL             -- counts the objects of it that were set or removed, ever
 );
 
 CREATE TABLE audit_events (
@@ -31,7 +32,7 @@ CREATE TABLE audit_hashes (
 );
 
 CREATE TABLE configuration (
-  kind TEXT NOT NULL,                       -- issuer, subject, role or key
+  kind TEXT NOT NULL,                       -- administration, issuer, subject, role or key
   id   TEXT NOT NULL,
   body TEXT NOT NULL,                       -- canonical JSON
   PRIMARY KEY (kind, id)
@@ -80,6 +81,36 @@ CREATE TABLE approvals (
 );
 -- A person counts once, whatever the program above may think.
 CREATE UNIQUE INDEX approvals_once ON approvals (operation, subject) WHERE withdrawn = 0;
+
+CREATE TABLE administration_sessions (
+  id          TEXT   PRIMARY KEY,
+  revision    BIGINT NOT NULL,              -- grows with every change
+  openedby    TEXT   NOT NULL,
+  statement   TEXT   NOT NULL,              -- canonical JSON, version 1
+  digest      TEXT   NOT NULL,
+  plan        TEXT   NOT NULL,              -- canonical JSON, version 1; empty: it has none
+  base        BIGINT NOT NULL,              -- the head's count of the configuration when it was opened
+  state       TEXT   NOT NULL,
+  activated   BIGINT NOT NULL,              -- 0: never yet
+  ends        BIGINT NOT NULL,              -- when it expires, if nothing ends it before
+  endedat     BIGINT NOT NULL,              -- 0 while it is open
+  endedby     TEXT   NOT NULL,
+  endedreason TEXT   NOT NULL
+);
+CREATE INDEX administration_sessions_state    ON administration_sessions (state, id);
+CREATE INDEX administration_sessions_openedby ON administration_sessions (openedby, ends) WHERE state IN ('inactive', 'active');
+CREATE INDEX administration_sessions_due      ON administration_sessions (ends) WHERE state IN ('inactive', 'active');
+
+CREATE TABLE session_authorisations (
+  session     TEXT   NOT NULL REFERENCES administration_sessions (id),
+  position    BIGINT NOT NULL,              -- the opener's is the first
+  subject     TEXT   NOT NULL,
+  at          BIGINT NOT NULL,
+  withdrawn   BIGINT NOT NULL,              -- 0 while it stands
+  PRIMARY KEY (session, position)
+);
+-- An administrator counts once, whatever the program above may think.
+CREATE UNIQUE INDEX session_authorisations_once ON session_authorisations (session, subject) WHERE withdrawn = 0;
 
 CREATE TABLE sign_orders (
   id             TEXT PRIMARY KEY,
