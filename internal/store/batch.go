@@ -325,6 +325,21 @@ func (d dialect) bound() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d.patience)
 }
 
+// lasting has the deadline of the caller's context but does not end when the caller goes away: PostgreSQL's
+// connections do not survive a statement that is cut off, and whoever asks and hangs up, over and over, would have
+// the server connect anew for nothing.
+func (d dialect) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	kept, stop := context.WithoutCancel(ctx), context.CancelFunc(func() {})
+	if deadline, is := ctx.Deadline(); is {
+		kept, stop = context.WithDeadline(kept, deadline)
+	}
+	if d.patience == 0 {
+		return kept, stop
+	}
+	kept, cancel := context.WithTimeout(kept, d.patience)
+	return kept, func() { cancel(); stop() }
+}
+
 // begin takes the write lock, and reads what stands once it is held: the head, and the sign orders that the
 // closures will look for. end is to be called unless it failed.
 func (b *batch) begin(ctx context.Context, wanted []OrderKey) error {

@@ -55,8 +55,15 @@ type Tx struct {
 	failed error // the first write that failed, which may have been swallowed on its way up
 }
 
-// View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own.
+// View runs fn on one state of the database. The error is *Unavailable if it could not be read, or fn's own. It keeps
+// the context's deadline, but what has begun is not cut off when the caller goes away.
 func View[T any](ctx context.Context, db *DB, fn func(*Reader) (T, error)) (T, error) {
+	if err := ctx.Err(); err != nil {
+		var none T
+		return none, &Unavailable{fmt.Errorf("beginning to read: %w", err)}
+	}
+	ctx, end := db.dialect.lasting(ctx)
+	defer end()
 	var s standing
 	return read(ctx, db, db.stand(&s, ""), func(q querier) (T, error) {
 		var none T
