@@ -101,41 +101,34 @@ func (c Configuration) Removes() bool { return string(c.Value) == removed }
 // roles, each before the ones that refer to it.
 func ConfigurationOf(c law.Configuration) ([]Configuration, error) {
 	var out []Configuration
-	add := func(kind ConfigurationKind, id string, value any) error {
-		body, err := json.Marshal(value)
+	var values []any
+	add := func(kind ConfigurationKind, id string, value any) {
+		out, values = append(out, Configuration{Kind: kind, ID: id}), append(values, value)
+	}
+	if a := c.Administration; a != (law.Administration{}) {
+		add(ConfiguredAdministration, administration, administrationValue{a.Administrators, a.Active.Milliseconds()})
+	}
+	for _, i := range c.Issuers {
+		add(ConfiguredIssuer, i.URL, issuerValue(i))
+	}
+	for _, k := range c.Keys {
+		add(ConfiguredKey, string(k.ID), valueOfKey(k))
+	}
+	for _, s := range c.Subjects {
+		add(ConfiguredSubject, string(s.ID), subjectValue(s))
+	}
+	for _, r := range c.Roles {
+		add(ConfiguredRole, string(r.ID), roleValue(r))
+	}
+	for i := range out {
+		body, err := json.Marshal(values[i])
 		if err == nil {
 			err = (*jsontext.Value)(&body).Canonicalize()
 		}
 		if err != nil {
-			return fmt.Errorf("writing %s %s: %w", kind, id, err)
+			return nil, fmt.Errorf("writing %s %s: %w", out[i].Kind, out[i].ID, err)
 		}
-		out = append(out, Configuration{Kind: kind, ID: id, Value: body})
-		return nil
-	}
-	if a := c.Administration; a != (law.Administration{}) {
-		if err := add(ConfiguredAdministration, administration, administrationValue{a.Administrators, a.Active.Milliseconds()}); err != nil {
-			return nil, err
-		}
-	}
-	for _, i := range c.Issuers {
-		if err := add(ConfiguredIssuer, i.URL, issuerValue(i)); err != nil {
-			return nil, err
-		}
-	}
-	for _, k := range c.Keys {
-		if err := add(ConfiguredKey, string(k.ID), valueOfKey(k)); err != nil {
-			return nil, err
-		}
-	}
-	for _, s := range c.Subjects {
-		if err := add(ConfiguredSubject, string(s.ID), subjectValue(s)); err != nil {
-			return nil, err
-		}
-	}
-	for _, r := range c.Roles {
-		if err := add(ConfiguredRole, string(r.ID), roleValue(r)); err != nil {
-			return nil, err
-		}
+		out[i].Value = body
 	}
 	return out, nil
 }

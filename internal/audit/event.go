@@ -23,7 +23,7 @@ type Event struct {
 	Configuration      *Configuration                `json:"configuration,omitzero"`      // what is configured now
 	Count              int                           `json:"count,omitzero"`              // how often it happened
 	Covers             []law.KeyID                   `json:"covers,omitzero"`             // keys that the approval counts for
-	Digest             law.Digest                    `json:"digest,omitzero"`             // of the operation
+	Digest             law.Digest                    `json:"digest,omitzero"`             // of the operation or administration session
 	Eligible           map[law.KeyID][]law.SubjectID `json:"eligible,omitzero"`           // per key, when the operation was created
 	Fingerprint        string                        `json:"fingerprint,omitzero"`        // of the key's public key
 	Hash               law.Hash                      `json:"hash,omitzero"`               // of the input
@@ -46,7 +46,7 @@ type Event struct {
 	SessionDescription string                        `json:"sessiondescription,omitzero"` // of the administration session
 	Signature          string                        `json:"signature,omitzero"`          // lower-case hex SHA-256 of the signature
 	Software           string                        `json:"software,omitzero"`           // version of the server's program
-	Statement          jsontext.Value                `json:"statement,omitzero"`          // canonical form of the operation
+	Statement          jsontext.Value                `json:"statement,omitzero"`          // canonical form of the operation or administration session
 	Time               int64                         `json:"time"`                        // ms since 1970, UTC
 	Type               Type                          `json:"type"`                        // what happened
 	Use                int                           `json:"use,omitzero"`                // which use of the key this is, from 1

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // oneOfEach returns one event of each type, with what such an event carries.
 func oneOfEach() []audit.Event {
-	events := slices.Concat(rareOperations(), rareOrders(), aroundOperations())
+	events := slices.Concat(rareOperations(), rareOrders(), aroundOperations(), session())
 	for i, e := range operation(1) {
 		if !slices.ContainsFunc(events, func(o audit.Event) bool { return o.Type == e.Type }) {
 			events = slices.Insert(events, min(i, len(events)), e)
@@ -73,6 +74,37 @@ func aroundOperations() []audit.Event {
 			Configuration: &audit.Configuration{Kind: audit.ConfiguredRole, ID: "release-approvers", Value: jsontext.Value(`{"members":["ada","bob"],"kind":"approver","keys":["fw-prod"],"id":"release-approvers"}`)},
 		},
 		{Type: audit.IntegrityViolation, Operation: law.OperationID(uuid(1)), Reason: "an approval by eve is stored, but there is no event of it"},
+	}
+}
+
+// session returns the events of an administration session, one of each type.
+func session() []audit.Event {
+	by := func(subject law.SubjectID) *audit.Actor {
+		return &audit.Actor{Address: "192.0.2.21", Issuer: "https://login.example.org", Sub: digest(string(subject))[:24], Subject: subject}
+	}
+	s := law.SessionStatement{
+		Server: "keyserver/test", ID: law.SessionID(uuid(96)), Nonce: digest("nonce"), Description: "Bob joins the release team", Plan: law.Digest(digest("plan")),
+		OpenedBy: law.Principal{Subject: "ada", Issuer: "https://login.example.org", Sub: digest("ada")[:24]}, Required: 2, Active: time.Hour,
+		Opened: time.UnixMilli(start).UTC(),
+	}
+	about := audit.Event{Session: string(s.ID), SessionDescription: s.Description, Digest: s.Digest()}
+	event := func(of audit.Type, actor *audit.Actor, reason string) audit.Event {
+		e := about
+		e.Type, e.Actor, e.Reason = of, actor, reason
+		if actor != nil {
+			e.Request = uuid(97)
+		}
+		return e
+	}
+	opened := event(audit.SessionOpened, by("ada"), "")
+	opened.Statement = s.Canonical()
+	refused := event(audit.SessionRefused, by("carl"), "an administration session is authorised by an administrator")
+	refused.Refusal, refused.Route = law.Forbidden, "POST /api/administrationsessions/{session}/authorisation"
+	return []audit.Event{
+		opened, refused, event(audit.SessionAuthorised, by("bob"), ""), event(audit.SessionBecameActive, nil, "2 of 2 administrators have authorised it"),
+		event(audit.SessionLapsed, nil, "only 1 of 2 administrators who authorised it still count"), event(audit.SessionWithdrawn, by("bob"), ""),
+		event(audit.SessionPlanApplied, by("ada"), ""), event(audit.SessionClosed, by("ada"), "its plan has been applied"),
+		event(audit.SessionExpired, nil, "its time has run out"),
 	}
 }
 

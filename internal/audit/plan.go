@@ -20,18 +20,42 @@ type plan struct {
 
 // Plan returns the canonical form of a plan, over which its digest is taken: one JSON object as RFC 8785 orders and
 // writes it, with the objects as they stand in events, in the order in which [Changed] has them. Its keys have no key
-// pair.
+// pair, and a plan replaces none: whoever authorises it could not see by what.
 func Plan(c law.Changes) ([]byte, error) {
-	bare := c
-	bare.Set.Keys = nil
-	for _, k := range c.Set.Keys {
-		bare.Set.Keys = append(bare.Set.Keys, k.With(law.KeyPair{}))
+	if len(c.ReplacePairs) > 0 {
+		return nil, fmt.Errorf("writing a plan: the key pair of %s is to be replaced, which no plan does", c.ReplacePairs[0])
 	}
-	objects, err := Changed(bare, bare.Set)
+	objects, err := Changed(c, c.Set)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(plan{objects, planVersion})
+	return PlanOf(objects)
+}
+
+// PlanOf returns the canonical form of the plan whose changes these are, as they stand in events.
+func PlanOf(changed []Configuration) ([]byte, error) {
+	objects := make([]Configuration, 0, len(changed))
+	for _, o := range changed {
+		if o.Kind != ConfiguredKey {
+			objects = append(objects, o)
+			continue
+		}
+		var one law.Configuration
+		err := o.AddTo(&one)
+		for i, k := range one.Keys {
+			one.Keys[i] = k.With(law.KeyPair{})
+		}
+		bare, again := ConfigurationOf(one)
+		if err = cmp.Or(err, again); err != nil {
+			return nil, err
+		}
+		objects = append(objects, bare...)
+	}
+	canonical, err := json.Marshal(plan{objects, planVersion})
+	if err != nil {
+		return nil, fmt.Errorf("writing a plan: %w", err)
+	}
+	return canonical, nil
 }
 
 // ParsePlan reads the canonical form of a plan back. It refuses anything that is not byte for byte what [Plan] writes.
@@ -62,7 +86,8 @@ func ParsePlan(canonical []byte) (law.Changes, error) {
 }
 
 // Changed returns the objects of a change as they stand in events: what is set, as it is in the configuration after
-// the change, each kind by id, then the roles and the issuers that go.
+// the change, each kind by id, then the roles and the issuers that go, by id. It refuses a change that names an object
+// twice, since nobody could tell which of the two is meant.
 func Changed(c law.Changes, after law.Configuration) ([]Configuration, error) {
 	set := law.Configuration{
 		Administration: c.Set.Administration,
@@ -84,13 +109,27 @@ func Changed(c law.Changes, after law.Configuration) ([]Configuration, error) {
 	}
 	set.Keys = by(set.Keys, func(k law.Key) string { return string(k.ID) })
 	objects, err := ConfigurationOf(set)
-	for _, id := range c.RemoveRoles {
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Sorted(slices.Values(c.RemoveRoles)) {
 		objects = append(objects, Removed(ConfiguredRole, string(id)))
 	}
-	for _, url := range c.RemoveIssuers {
+	for _, url := range slices.Sorted(slices.Values(c.RemoveIssuers)) {
 		objects = append(objects, Removed(ConfiguredIssuer, url))
 	}
-	return objects, err
+	type name struct {
+		kind ConfigurationKind
+		id   string
+	}
+	named := map[name]bool{}
+	for _, o := range objects {
+		if named[name{o.Kind, o.ID}] {
+			return nil, fmt.Errorf("writing a change: %s %s is named twice", o.Kind, o.ID)
+		}
+		named[name{o.Kind, o.ID}] = true
+	}
+	return objects, nil
 }
 
 // by returns the objects in the order of their ids.
