@@ -8,8 +8,8 @@ import (
 )
 
 // Fold is the state that a log tells of, as far as it has been read. Its work does not grow with what it
-// has read: an event is judged by the operation it names, and all open operations are judged only when the
-// configuration changes.
+// has read: an event is judged by the operation or administration session it names, and all that are open are
+// judged only when the configuration changes.
 type Fold struct {
 	server string // server id
 	next   int64  // index of the next entry
@@ -21,13 +21,17 @@ type Fold struct {
 	operations   map[law.OperationID]*operation
 	open         map[law.OperationID]*operation
 	orders       map[law.OrderID]*order
+	sessions     map[law.SessionID]*session
+	openSessions map[law.SessionID]*session
 	configured   int64 // configuration-changed events
-	reconfigured int64 // runs of them
+	reconfigured int64 // changes, each of one or several objects
 
 	// What the entries before demand of the next ones.
-	changing  bool                    // the entry before changed the configuration; nobody was judged since
-	due       map[*operation]struct{} // in another state than they are said to be; their events must follow at once
-	accepting int                     // operations just ended because of a clock that is yet to be accepted
+	change    *change               // of which they are; nobody was judged since
+	applied   *session              // the plan of which is applied, so that it is closed
+	due       map[settling]struct{} // in another state than they are said to be; their events must follow at once
+	ended     bool                  // something has, because of a clock that is yet to be accepted
+	accepting int                   // operations that have
 
 	signatures *signatures // while the tables are compared
 }
@@ -36,7 +40,8 @@ type Fold struct {
 func NewFold(server string) *Fold {
 	return &Fold{
 		server: server, world: newWorld(), operations: map[law.OperationID]*operation{}, open: map[law.OperationID]*operation{},
-		orders: map[law.OrderID]*order{}, due: map[*operation]struct{}{},
+		orders: map[law.OrderID]*order{}, sessions: map[law.SessionID]*session{}, openSessions: map[law.SessionID]*session{},
+		due: map[settling]struct{}{},
 	}
 }
 
@@ -90,28 +95,30 @@ func (f *Fold) add(e *audit.Event) error {
 // complete refuses what stands where something else must.
 func (f *Fold) complete(e *audit.Event) error {
 	together := e.Batch == f.batch && e.Time == f.last
-	if f.changing && !(together && e.Type == audit.ConfigurationChanged) {
+	if c := f.change; c != nil && !(together && c.goesOn(e)) {
 		if err := f.rejudge(); err != nil {
 			return err
 		}
-	}
-	if len(f.due) > 0 {
-		if o := f.operations[e.Operation]; !together || !settles(e) || !f.isDue(o) {
-			return f.overdue()
+		if c.plan {
+			return f.planEnds(c, e, together)
 		}
 	}
-	if f.accepting > 0 {
+	if len(f.due) > 0 && !(together && f.settlesDue(e)) {
+		return f.overdue()
+	}
+	if f.ended {
 		sameBatch := e.Batch == f.batch
 		if !(sameBatch && e.Type == audit.ClockAccepted || together && endsByClock(e)) {
-			return breaks("rule 8", "operations were ended because of a clock that went back, but here nobody accepts it")
+			return breaks("rule 8", "something was ended because of a clock that went back, but here nobody accepts it")
 		}
 	}
 	return nil
 }
 
-// rejudge judges every open operation after a change of the configuration (rule 9).
+// rejudge judges all that is open after a change of the configuration (rule 9, section 5).
 func (f *Fold) rejudge() error {
-	f.changing = false
+	c := f.change
+	f.change = nil
 	f.reconfigured++
 	if err := f.world.derive(); err != nil {
 		return &Violation{Index: f.next - 1, Rule: "the form of the configuration", What: err.Error()}
@@ -119,27 +126,49 @@ func (f *Fold) rejudge() error {
 	for _, o := range f.open {
 		f.settleLater(o, f.last)
 	}
+	for _, s := range f.openSessions {
+		if !c.plan || s != c.session { // a plan closes its own, whatever has become of it
+			f.settleLater(s, f.last)
+		}
+	}
 	return nil
 }
 
-// settleLater notes that the operation's event must follow if it does not stand where it is said to.
-func (f *Fold) settleLater(o *operation, at int64) {
-	if o.stands(&f.world, at) != o.state {
-		f.due[o] = struct{}{}
+// settling is what can come to stand elsewhere by itself: an operation, an administration session.
+type settling interface {
+	unsettled(w *world, at int64) bool // it is not said to stand where it does
+	unsaid(w *world, at int64) string  // says so
+}
+
+// settleLater notes that the event of it must follow if it does not stand where it is said to.
+func (f *Fold) settleLater(s settling, at int64) {
+	if s.unsettled(&f.world, at) {
+		f.due[s] = struct{}{}
 	}
 }
 
-func (f *Fold) isDue(o *operation) bool { _, is := f.due[o]; return is }
+// settlesDue says whether the event is of what has just come about by itself.
+func (f *Fold) settlesDue(e *audit.Event) bool {
+	is := false
+	switch e.Type {
+	case audit.OperationBecameApproved, audit.OperationLapsed, audit.OperationExpired, audit.OperationExhausted, audit.OperationRevoked:
+		if e.Actor == nil {
+			_, is = f.due[f.operations[e.Operation]]
+		}
+	case audit.SessionBecameActive, audit.SessionLapsed, audit.SessionExpired:
+		_, is = f.due[f.sessions[law.SessionID(e.Session)]]
+	}
+	return is
+}
 
 func (f *Fold) overdue() error {
-	var first *operation
-	for o := range f.due {
-		if first == nil || o.id < first.id {
-			first = o
+	first := ""
+	for s := range f.due {
+		if what := s.unsaid(&f.world, f.last); first == "" || what < first {
+			first = what
 		}
 	}
-	return breaks("rule 9", "operation %s is %s, though it has just become %s; the event of that must stand here",
-		first.id, first.state, first.stands(&f.world, f.last))
+	return breaks("rule 9, section 5", "%s; the event of that must stand here", first)
 }
 
 func (f *Fold) read(e *audit.Event) error {
@@ -167,12 +196,20 @@ func (f *Fold) read(e *audit.Event) error {
 		return f.attempted(e)
 	case audit.OrderSigned, audit.OrderFailed, audit.OrderWithheld:
 		return f.result(e)
-	case audit.OperationRefused, audit.OrderRefused, audit.RequestRefused, audit.IntegrityViolation:
+	case audit.OperationRefused, audit.OrderRefused, audit.RequestRefused, audit.SessionRefused, audit.IntegrityViolation:
 		return f.remark(e)
 	case audit.ConfigurationChanged:
-		f.changing = true
-		f.configured++
-		return f.world.set(e.Configuration)
+		return f.configure(e)
+	case audit.SessionOpened:
+		return f.sessionOpened(e)
+	case audit.SessionAuthorised, audit.SessionWithdrawn, audit.SessionPlanApplied, audit.SessionClosed:
+		return f.administered(e)
+	case audit.SessionBecameActive:
+		return f.sessionSettled(e, law.SessionActive)
+	case audit.SessionLapsed:
+		return f.sessionSettled(e, law.SessionInactive)
+	case audit.SessionExpired:
+		return f.sessionSettled(e, law.SessionExpired)
 	case audit.ClockAccepted:
 		return f.clockAccepted(e)
 	case audit.ClockStepped:
@@ -189,14 +226,18 @@ func (f *Fold) read(e *audit.Event) error {
 
 // remark checks what changes nothing (I14): it may only name what there is.
 func (f *Fold) remark(e *audit.Event) error {
-	o, r := f.operations[e.Operation], f.orders[e.Order]
+	o, r, s := f.operations[e.Operation], f.orders[e.Order], f.sessions[law.SessionID(e.Session)]
 	switch {
 	case e.Refusal != "" && !recorded(e.Refusal):
 		return breaks("section 7", "a refusal %q is no event", e.Refusal)
 	case e.Operation != "" && o == nil:
 		return breaks("I11", "operation %s was never created", e.Operation)
-	case e.Digest != "" && (o == nil || e.Digest != o.digest):
-		return breaks("I11", "this is not the digest of the operation")
+	case e.Session != "" && s == nil:
+		return breaks("I11", "administration session %s was never opened", e.Session)
+	case e.SessionDescription != "" && (s == nil || e.SessionDescription != s.description):
+		return breaks("section 5", "this is not the description of the administration session")
+	case e.Digest != "" && !(o != nil && e.Digest == o.digest || s != nil && e.Digest == s.digest):
+		return breaks("I11", "this is not the digest of the operation or administration session")
 	case e.Order != "" && (r == nil || o != nil && r.operation != o):
 		return breaks("I11", "sign order %s was never accepted under this operation", e.Order)
 	}
@@ -213,23 +254,24 @@ func recorded(kind law.RefusalKind) bool {
 	return false
 }
 
-// The reason in the event of an operation that ends because the clock went back.
+// The reason in the event of what ends because the clock went back.
 const clockWentBack = "an operator accepted a clock that went back"
 
 func endsByClock(e *audit.Event) bool {
-	return e.Type == audit.OperationExpired && e.Reason == clockWentBack
+	return (e.Type == audit.OperationExpired || e.Type == audit.SessionExpired) && e.Reason == clockWentBack
 }
 
-// clockAccepted follows the ends of all operations that were open (rule 8).
+// clockAccepted follows the ends of all that was open (rule 8).
 func (f *Fold) clockAccepted(e *audit.Event) error {
 	switch {
-	case len(f.open) > 0:
-		return breaks("rule 8", "a clock that went back is accepted, but %d operations are still open", len(f.open))
+	case len(f.open)+len(f.openSessions) > 0:
+		return breaks("rule 8", "a clock that went back is accepted, but %d operations and %d administration sessions are still open",
+			len(f.open), len(f.openSessions))
 	case e.Count != f.accepting:
 		return breaks("rule 8", "%d operations are said to have ended, but %d have", e.Count, f.accepting)
 	case e.Clock.New != e.Time || e.Clock.Old < e.Clock.New || e.Clock.Old < f.last:
 		return breaks("rule 8", "the clock is said to have gone from %d to %d, which does not fit the entries around", e.Clock.Old, e.Clock.New)
 	}
-	f.accepting = 0
+	f.accepting, f.ended = 0, false
 	return nil
 }

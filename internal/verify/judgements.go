@@ -43,7 +43,7 @@ func (f *Fold) settled(e *audit.Event, to law.State) error {
 	case !open(o.state):
 		return breaks("I6", "operation %s is %s, which it stays for ever", o.id, o.state)
 	case endsByClock(e):
-		f.accepting++
+		f.accepting, f.ended = f.accepting+1, true
 	case o.state == to:
 		return breaks("I6", "operation %s is %s already", o.id, to)
 	case o.stands(&f.world, e.Time) != to:
@@ -53,15 +53,6 @@ func (f *Fold) settled(e *audit.Event, to law.State) error {
 	o.changes++
 	f.become(o, to, e)
 	return nil
-}
-
-// settles says whether the event is of what came about by itself.
-func settles(e *audit.Event) bool {
-	switch e.Type {
-	case audit.OperationBecameApproved, audit.OperationLapsed, audit.OperationExpired, audit.OperationExhausted, audit.OperationRevoked:
-		return e.Actor == nil
-	}
-	return false
 }
 
 func (f *Fold) become(o *operation, to law.State, e *audit.Event) {

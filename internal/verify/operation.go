@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 
 	"example.org/keyserver/internal/law"
@@ -75,6 +76,12 @@ func (o *operation) stands(w *world, at int64) law.State {
 		return law.Approved
 	}
 	return law.Pending
+}
+
+func (o *operation) unsettled(w *world, at int64) bool { return o.stands(w, at) != o.state }
+
+func (o *operation) unsaid(w *world, at int64) string {
+	return fmt.Sprintf("operation %s is %s, though it has just become %s", o.id, o.state, o.stands(w, at))
 }
 
 func (o *operation) weigh(w *world) {

@@ -47,6 +47,7 @@ const (
 const (
 	onOperation = fBatch | fOperation | fDigest
 	onOrder     = onOperation | fOrder | fAttempt | fKey | fFingerprint | fUse | fOf | fHash | fScheme | fInput
+	onSession   = fBatch | fSession | fSessionDescription | fDigest
 	refused     = fBatch | fActor | fRefusal | fReason
 )
 
@@ -76,7 +77,7 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 	case audit.OrderRefused:
 		return refused | onOperation, fKey | fOrder | fIdempotencyKey | fRequest | fRoute, true
 	case audit.RequestRefused:
-		return refused, fOperation | fDigest | fKey | fOrder | fRequest | fRoute, true
+		return refused, fOperation | fDigest | fKey | fOrder | fSession | fSessionDescription | fRequest | fRoute, true
 	case audit.SignInRefused:
 		return fBatch | fActor | fCount, fReason, true
 	case audit.ClockStepped:
@@ -86,7 +87,17 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 	case audit.ServerStarted:
 		return fBatch | fServer, fSoftware, true
 	case audit.ConfigurationChanged:
-		return fBatch | fConfiguration | fReason, fActor | fRequest, true
+		return fBatch | fConfiguration | fReason, fActor | fSession | fSessionDescription | fRequest, true
+	case audit.SessionOpened:
+		return onSession | fActor | fStatement, fRequest, true
+	case audit.SessionAuthorised, audit.SessionWithdrawn, audit.SessionPlanApplied:
+		return onSession | fActor, fRequest, true
+	case audit.SessionClosed:
+		return onSession | fActor | fReason, fRequest, true
+	case audit.SessionBecameActive, audit.SessionLapsed, audit.SessionExpired:
+		return onSession | fReason, fRequest, true
+	case audit.SessionRefused:
+		return refused, fSession | fSessionDescription | fDigest | fRequest | fRoute, true
 	case audit.IntegrityViolation:
 		return fBatch | fReason, fActor | fOperation | fOrder | fKey | fRequest | fRoute, true
 	}

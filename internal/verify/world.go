@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
@@ -23,6 +24,8 @@ type world struct {
 	roles    map[law.RoleID]law.Role
 	keys     map[law.KeyID]law.Key
 	ever     map[string][]byte // every public key there ever was, by fingerprint
+
+	administration law.Administration
 
 	// Who may do what, disabled subjects left out.
 	orderers, approvers     map[law.KeyID]people
@@ -49,36 +52,93 @@ func newWorld() world {
 	}
 }
 
+// required is how many administrators must authorise an administration session.
+func (w *world) required() int {
+	if w.administration.Administrators == 0 {
+		return 2
+	}
+	return w.administration.Administrators
+}
+
+// active is how long an administration session is active, in ms.
+func (w *world) active() int64 {
+	if w.administration.Active == 0 {
+		return time.Hour.Milliseconds()
+	}
+	return w.administration.Active.Milliseconds()
+}
+
 // set puts one part of the configuration in its place. What follows from it is not up to date until derive.
 func (w *world) set(c *audit.Configuration) error {
+	if c.Removes() {
+		return w.remove(object{c.Kind, c.ID})
+	}
 	var one law.Configuration
 	if err := c.AddTo(&one); err != nil {
 		return breaks("the form of the configuration", "%v", err)
 	}
 	own := ""
+	if c.Kind == audit.ConfiguredAdministration {
+		own, w.administration = "administration", one.Administration
+		if w.administration.Administrators < 0 || w.administration.Active < 0 {
+			return breaks("section 5", "a session cannot take %d administrators for %v", w.administration.Administrators, w.administration.Active)
+		}
+	}
 	for _, i := range one.Issuers {
 		own, w.issuers[i.URL] = i.URL, i
 	}
 	for _, s := range one.Subjects {
+		if was, known := w.subjects[s.ID]; known && was.Kind != s.Kind {
+			return breaks("section 5", "subject %s is a %s for ever", s.ID, was.Kind)
+		}
 		own, w.subjects[s.ID] = string(s.ID), s
 	}
 	for _, r := range one.Roles {
 		own, w.roles[r.ID] = string(r.ID), r
 	}
 	for _, k := range one.Keys {
-		sum := sha256.Sum256(k.PublicKey)
-		switch {
-		case k.Fingerprint != hex.EncodeToString(sum[:]):
-			return breaks("rule 9", "the fingerprint of key %s is not that of its public key", k.ID)
-		case !k.Requirement.Set():
-			return breaks("section 3", "key %s has no requirement", k.ID)
+		if err := w.setKey(k); err != nil {
+			return err
 		}
-		own, w.keys[k.ID], w.ever[k.Fingerprint] = string(k.ID), k, k.PublicKey
+		own = string(k.ID)
 	}
 	if own != c.ID {
 		return breaks("the form of the configuration", "%s %q is configured under the name %q", c.Kind, own, c.ID)
 	}
 	w.objects[object{c.Kind, c.ID}] = &configured{value: string(c.Value)}
+	return nil
+}
+
+func (w *world) setKey(k law.Key) error {
+	sum := sha256.Sum256(k.PublicKey)
+	switch {
+	case k.Fingerprint != hex.EncodeToString(sum[:]):
+		return breaks("rule 9", "the fingerprint of key %s is not that of its public key", k.ID)
+	case !k.Requirement.Set():
+		return breaks("section 3", "key %s has no requirement", k.ID)
+	}
+	if was, known := w.keys[k.ID]; known {
+		if err := outlasts(was, k); err != nil {
+			return err
+		}
+	}
+	w.keys[k.ID], w.ever[k.Fingerprint] = k, k.PublicKey
+	return nil
+}
+
+// remove removes a role or an issuer.
+func (w *world) remove(name object) error {
+	switch {
+	case w.objects[name] == nil:
+		return breaks("the form of the configuration", "%s %q is removed, but it is not there", name.kind, name.id)
+	case name.kind == audit.ConfiguredRole:
+		delete(w.roles, law.RoleID(name.id))
+	case name.kind == audit.ConfiguredIssuer:
+		delete(w.issuers, name.id)
+	default:
+		return breaks("section 5", "%s %q is removed, but only roles and issuers ever are", name.kind, name.id)
+	}
+	delete(w.objects, name)
 	return nil
 }
 
