@@ -72,12 +72,15 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 		return err
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
-	var adoptions []keyserver.Adoption
 	for _, a := range first.Adoptions {
-		adoptions = append(adoptions, keyserver.Adoption(a))
+		for i := range first.Keys {
+			if key := &first.Keys[i]; key.ID == a.Key {
+				key.Adopted, key.MayLeave = a.Name, a.Extractable
+			}
+		}
 	}
-	p.notef("%s ...", making(len(first.Keys)-len(adoptions), len(adoptions)))
-	if err := keyserver.Initialise(ctx, db, keystores, first.Configuration, adoptions...); err != nil {
+	p.notef("%s ...", making(len(first.Keys)-len(first.Adoptions), len(first.Adoptions)))
+	if err := keyserver.Initialise(ctx, db, keystores, lawMode(cfg), first.Configuration); err != nil {
 		return fmt.Errorf("storing the first configuration: %w\nput that right and run keyserver init again", err)
 	}
 	return p.printFirst(key, first.Keys)
