@@ -72,14 +72,14 @@ func (p *program) initialise(ctx context.Context, cfg config.Config, bootstrap s
 		return err
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
-	var adoptions []keyserver.Adoption
+	adopted := 0
 	for _, k := range first.Keys {
 		if k.Adopted != "" {
-			adoptions = append(adoptions, keyserver.Adoption{Key: k.ID, Name: k.Adopted, Extractable: k.MayLeave})
+			adopted++
 		}
 	}
-	p.notef("%s ...", making(len(first.Keys)-len(adoptions), len(adoptions)))
-	if err := keyserver.Initialise(ctx, db, keystores, first, adoptions...); err != nil {
+	p.notef("%s ...", making(len(first.Keys)-adopted, adopted))
+	if err := keyserver.Initialise(ctx, db, keystores, lawMode(cfg), first); err != nil {
 		return fmt.Errorf("storing the first configuration: %w\nput that right and run keyserver init again", err)
 	}
 	return p.printFirst(key, first.Keys)

@@ -21,6 +21,9 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
+// lawMode is the mode of the server in the law's words.
+func lawMode(c config.Config) law.Mode { return law.Mode{Development: c.Mode == config.Development} }
+
 // openDatabase opens a database that has a configuration. Without one, init was cut off.
 func (p *program) openDatabase(ctx context.Context, at store.Location, serve bool) (*store.DB, error) {
 	db, err := store.Open(ctx, at, store.Options{Clock: p.now, Serve: serve})

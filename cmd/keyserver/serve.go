@@ -64,7 +64,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, keystores.Close()) }()
 	k, err := keyserver.New(keyserver.Options{
-		DB: db, Keystores: keystores, LogKey: logKey, Log: log, Software: version(),
+		DB: db, Keystores: keystores, LogKey: logKey, Log: log, Software: version(), Mode: lawMode(cfg),
 		Limits: keyserver.Limits{PendingOperations: cfg.Limits.PendingOperations},
 	})
 	if err != nil {

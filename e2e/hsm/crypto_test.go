@@ -10,7 +10,6 @@ import (
 	"example.org/keyserver/api"
 	"example.org/keyserver/e2e/pkcs11shim"
 	"example.org/keyserver/internal/audit"
-	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/hsm/hsmtest"
 	"example.org/keyserver/internal/keystore/keystoretest"
 	"example.org/keyserver/internal/law"
@@ -231,13 +230,11 @@ func twins(t testing.TB, token hsmtest.Token) {
 // AZ-03
 func TestAZ03_KeysOfTheSameLabelAreNeverMixed(t *testing.T) {
 	with := setting{prepare: twins, world: func(c *law.Configuration) {
-		for _, id := range []law.KeyID{"fw-castor", "fw-pollux"} {
+		for id, of := range map[law.KeyID]string{"fw-castor": "07", "fw-pollux": "08"} {
 			key := testkit.Key(id, 0)
-			key.Keystore = "hsm"
+			key.Keystore, key.Adopted = "hsm", "pkcs11:token=keys;id=%"+of+";type=private"
 			addKey(c, key)
 		}
-	}, adopt: []keyserver.Adoption{
-		{Key: "fw-castor", Name: "pkcs11:token=keys;id=%07;type=private"}, {Key: "fw-pollux", Name: "pkcs11:token=keys;id=%08;type=private"},
 	}}
 	onBoth(t, with, func(s *site) {
 		castor, pollux := s.key("fw-castor"), s.key("fw-pollux")

@@ -12,7 +12,6 @@ import (
 	"example.org/keyserver/api"
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
-	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
 )
@@ -184,7 +183,7 @@ func TestRC05_AKeyThatIsDisabledOrReplacedSignsNothingUnderAnotherFingerprint(t 
 		signed, refusals := 0, 0
 		n := s.rounds(3*time.Second, 4, func(round int) {
 			key, o := s.key("fw-dev"), s.approved("fw-dev", law.MaxUses)
-			change := func() { s.replace("fw-dev") }
+			change := func() { s.ReplaceKeyPair("fw-dev") }
 			if round%2 == 0 {
 				change = func() { s.ReconfigureKey("fw-dev", func(k *law.Key) { k.State = law.KeyDisabled }) }
 			}
@@ -201,19 +200,6 @@ func TestRC05_AKeyThatIsDisabledOrReplacedSignsNothingUnderAnotherFingerprint(t 
 				s.Errorf("the event %+v does not say which key pair it was", e)
 			}
 		}
-	})
-}
-
-// replace gives a key a new key pair in the token.
-func (s *site) replace(id law.KeyID) {
-	s.ReconfigureKey(id, func(key *law.Key) {
-		key.Version++
-		pair, err := s.hsm.Generate(context.Background(), id, key.Version, key.Algorithm)
-		if err != nil {
-			s.Error(err)
-			return
-		}
-		key.Handle, key.PublicKey, key.Fingerprint, key.Attributes = pair.Handle, pair.PublicKey, keystore.Fingerprint(pair.PublicKey), pair.Attributes
 	})
 }
 

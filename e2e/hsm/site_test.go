@@ -59,7 +59,6 @@ type site struct {
 type setting struct {
 	prepare func(testing.TB, hsmtest.Token) // before the server, with the token as it is without the shim
 	world   func(*law.Configuration)        // changes the configuration further
-	adopt   []keyserver.Adoption            // keys whose key pairs prepare has made
 	bound   time.Duration                   // of a signature; default 9 s
 	limits  keystore.Limits                 // of the keystore; default as usual
 	limit   keyserver.Limits                // of the server
@@ -93,7 +92,7 @@ func newSite(t testing.TB, with setting, shared bool) *site {
 		with.limits = keystore.DefaultLimits()
 	}
 	s.Kit = testkit.NewWith(t, testkit.Options{
-		File: !shared, Shared: shared, Limits: with.limit, Asked: s.asked, Adoptions: with.adopt, Commit: s.commits.run,
+		File: !shared, Shared: shared, Limits: with.limit, Asked: s.asked, Commit: s.commits.run,
 		Keystores: []keystore.Member{{Name: "hsm", Keystore: s.hsm, Limits: with.limits}},
 		World: func(c *law.Configuration) {
 			for i := range c.Keys {

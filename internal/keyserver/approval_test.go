@@ -99,15 +99,15 @@ func TestAR02_ARequirementThatIsAbsentIsAnErrorAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	if err := keyserver.Initialise(k.Context(), db, nil, world); err == nil {
+	if err := keyserver.Initialise(k.Context(), db, nil, law.Mode{}, world); err == nil {
 		t.Error("a first configuration in which a key has no requirement was stored")
 	}
+	session := k.ActiveSession(nil)
 	before := k.LogSize()
-	if err := k.Keyserver.Configure(k.Context(), k.Caller("ada"), "test", world); err == nil {
-		t.Error("a configuration in which a key has no requirement was stored")
-	}
-	if n := k.LogSize() - before; n != 0 {
-		t.Errorf("the configuration that was refused left %d events", n)
+	_, err = k.ChangeIn(session, law.Changes{Set: law.Configuration{Keys: world.Keys[:1]}})
+	testkit.Refused(t, "a key without a requirement", err, law.Impossible)
+	if said := k.EventsSince(before); len(said) != 1 || said[0].Type != audit.SessionRefused {
+		t.Errorf("the change that was refused left %+v", said)
 	}
 }
 

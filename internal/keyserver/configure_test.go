@@ -52,7 +52,7 @@ var reconfigurations = map[string]struct {
 	},
 	"a key is revoked": {
 		func(k *testkit.Kit) { state(k, "fw-dev", law.KeyRevoked) },
-		func(k *testkit.Kit) { state(k, "fw-dev", law.KeyActive) }, law.Revoked, law.Revoked,
+		func(*testkit.Kit) {}, law.Revoked, law.Revoked, // for ever
 	},
 	"a key pair is replaced": {
 		func(k *testkit.Kit) { k.ReplaceKeyPair("fw-one") },
@@ -133,28 +133,28 @@ func changesWith(k *testkit.Kit, o keyserver.Operation, want law.State) {
 	expectState(k, o, want)
 }
 
-func TestAConfigurationThatChangesNothingIsNoEvent(t *testing.T) {
+func TestAChangeOfNothingIsRefused(t *testing.T) {
 	k := testkit.New(t)
-	size := k.LogSize()
-	k.Configure(func(*law.Configuration) {})
-	if n := k.LogSize() - size; n != 0 {
-		t.Errorf("nothing was changed, in %d events", n)
-	}
+	session := k.ActiveSession(nil)
+	_, err := k.ChangeIn(session, law.Changes{})
+	testkit.Refused(t, "a change of nothing", err, law.Impossible)
+	policy := k.Policy(func(*law.Configuration) {})
+	_, err = k.Keyserver.OpenSession(t.Context(), k.Caller("ada"), keyserver.OpenSessionRequest{Description: "nothing", Policy: &policy})
+	testkit.Refused(t, "a plan of nothing", err, law.Impossible)
 }
 
 func TestAConfigurationThatMakesNoSenseChangesNothing(t *testing.T) {
 	k := testkit.New(t)
 	o := k.Create(testkit.Ask("fw-dev"))
+	session := k.ActiveSession(nil)
 	size := k.LogSize()
-	err := k.Keyserver.Configure(k.Context(), k.Caller("ada"), "test", law.Configuration{
+	_, err := k.ChangeIn(session, law.Changes{Set: law.Configuration{
 		Keys:  []law.Key{testkit.Key("fw-new", 1)},
 		Roles: []law.Role{{ID: "orderers", Kind: law.Orderer, Keys: []law.KeyID{"fw-lost"}, Members: []law.SubjectID{"olga"}}},
-	})
-	if err == nil {
-		t.Error("a role on a key that does not exist was stored")
-	}
-	if n := k.LogSize() - size; n != 0 {
-		t.Errorf("what was refused left %d events", n)
+	}})
+	testkit.Refused(t, "a role on a key that does not exist", err, law.Impossible)
+	if said := k.EventsSince(size); len(said) != 1 || said[0].Type != audit.SessionRefused {
+		t.Errorf("what was refused left %+v", said)
 	}
 	expectState(k, o, law.Approved)
 	if _, err := k.Keyserver.Key(k.Context(), k.Caller("ada"), "fw-new"); err == nil {

@@ -17,17 +17,24 @@ import (
 
 const (
 	heartbeat = time.Second // between two beats
-	beatBatch = 64          // operations and sign orders settled in one transaction
+	beatBatch = 64          // operations, sign orders and administration sessions settled in one transaction
 	clockStep = time.Second // a step of the clock that is an event
 )
 
 // Start writes that the server has started, and closes what a server that stopped before left under way.
 // It is called once, before the first request. On a database that is not shared no attempt can be under way;
 // elsewhere another server may be making it, and its lease tells. It refuses a log key or a keystore that is not
-// that of the database; a keystore
-// that is not to be had does not stop it.
+// that of the database, and a configuration that is not for servers of its mode; a keystore that is not to be had
+// does not stop it.
 func (k *Keyserver) Start(ctx context.Context) error {
 	unknown, err := k.fits(ctx)
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	facts, err := k.Facts(ctx)
+	if err == nil {
+		err = facts.MayServe(k.mode)
+	}
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
@@ -77,6 +84,7 @@ func (k *Keyserver) Beat(ctx context.Context) error {
 	return errors.Join(
 		k.beatClock(ctx),
 		k.expire(ctx),
+		k.expireSessions(ctx),
 		k.closeAttempts(ctx, 0, "no result within the attempt's lease"),
 		k.storeSignIns(ctx, false),
 	)
@@ -133,6 +141,22 @@ func (k *Keyserver) expire(ctx context.Context) error {
 	}
 }
 
+// expireSessions settles administration sessions whose time has run out.
+func (k *Keyserver) expireSessions(ctx context.Context) error {
+	for {
+		n, err := update(ctx, k, func(tx *store.Tx) (int, error) {
+			due, err := tx.DueSessionIDs(tx.Now(), beatBatch)
+			if err != nil {
+				return 0, err
+			}
+			return len(due), settleSessions(tx, due)
+		})
+		if err != nil || n < beatBatch {
+			return err
+		}
+	}
+}
+
 // settleAll stores what has come about by itself for these operations.
 func settleAll(tx *store.Tx, ids []law.OperationID) error {
 	for _, id := range ids {
@@ -175,7 +199,8 @@ func cutOff(tx *store.Tx, within time.Duration, why string) (int, error) {
 	return len(running), nil
 }
 
-// AcceptClock resets the time's mark to the clock as it is, after expiring every open operation (rule 8).
+// AcceptClock resets the time's mark to the clock as it is, after expiring every open operation (rule 8) and
+// administration session.
 // It is for an operator with access to the database, and says how many operations it ended.
 func AcceptClock(ctx context.Context, db *store.DB) (ended int, err error) {
 	ended, err = store.Update(ctx, db, func(tx *store.Tx) (int, error) {
@@ -200,6 +225,13 @@ func AcceptClock(ctx context.Context, db *store.DB) (ended int, err error) {
 			if _, err := (Caller{}).save(tx, o, Caller{}.operationEvents(o.Operation, out.Changes), audit.Event{}, nil); err != nil {
 				return 0, err
 			}
+		}
+		sessions, err := tx.OpenSessionIDs()
+		if err == nil {
+			err = endSessions(tx, sessions, func(s law.Session) law.SessionOutcome { return s.AcceptClock(tx.Now()) })
+		}
+		if err != nil {
+			return 0, err
 		}
 		clock, behind := tx.Clock()
 		return len(open), tx.AcceptClock(audit.Event{

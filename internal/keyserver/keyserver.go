@@ -194,9 +194,9 @@ func (k *Keyserver) Key(ctx context.Context, c Caller, id law.KeyID) (law.Key, e
 	return key, k.auditHidden(ctx, c, err, audit.Event{Key: id})
 }
 
-func unknownKey(hidden bool) error {
-	return &unseen{&law.Refusal{Kind: law.NotFound, Reason: "there is no such key"}, hidden}
-}
+var errNoKey = &law.Refusal{Kind: law.NotFound, Reason: "there is no such key"}
+
+func unknownKey(hidden bool) error { return &unseen{errNoKey, hidden} }
 
 // unseen is a refusal because something is not there, or is hidden, which is an audit event.
 type unseen struct {

@@ -21,19 +21,33 @@ import (
 
 func TestAServerDoesNotStartWithAKeyPairThatIsNotTheConfiguredOne(t *testing.T) {
 	k := testkit.New(t)
-	other, err := k.Keystore.Generate(context.Background(), "fw-other", 9, law.P256)
+	keys, err := software.Create(t.TempDir()+"/keys", []byte("passphrase"), software.Options{Iterations: software.MinIterations})
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.ReconfigureKey("fw-dev", func(key *law.Key) {
-		key.PublicKey, key.Fingerprint = other.PublicKey, keystore.Fingerprint(other.PublicKey)
-	})
-	k.ReconfigureKey("fw-one", func(key *law.Key) { key.Handle = "fw-one.7" })
+	fingerprint := ""
+	for _, key := range k.Policy(func(*law.Configuration) {}).Keys {
+		if key.ID == "fw-one" {
+			continue
+		}
+		pair, err := keys.Generate(t.Context(), key.ID, key.Version, key.Algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key.ID == "fw-dev" {
+			fingerprint = keystore.Fingerprint(pair.PublicKey)
+		}
+	}
+	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: keys, Limits: keystore.DefaultLimits()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := k.Server(func(o *keyserver.Options) { o.Keystores = set })
 	before := k.Count("", audit.ServerStarted)
-	err = k.Keyserver.Start(context.Background())
+	err = other.Start(t.Context())
 	for _, want := range []string{
-		"key fw-dev: its key pair fw-dev.1 in keystore software has the fingerprint", keystore.Fingerprint(other.PublicKey),
-		"key fw-one: keystore software does not have its key pair fw-one.7",
+		"key fw-dev: its key pair fw-dev.1 in keystore software has the fingerprint", fingerprint,
+		"key fw-one: keystore software does not have its key pair fw-one.1",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("started with %v, want to be told: %s", err, want)
@@ -44,10 +58,12 @@ func TestAServerDoesNotStartWithAKeyPairThatIsNotTheConfiguredOne(t *testing.T) 
 	}
 
 	// A key that was revoked has no need of its key pair.
-	for _, id := range []law.KeyID{"fw-dev", "fw-one"} {
-		k.ReconfigureKey(id, func(key *law.Key) { key.State = law.KeyRevoked })
-	}
-	if err := k.Keyserver.Start(context.Background()); err != nil {
+	k.Configure(func(c *law.Configuration) {
+		for i := range c.Keys {
+			c.Keys[i].State = law.KeyRevoked
+		}
+	})
+	if err := other.Start(t.Context()); err != nil {
 		t.Errorf("starting without the key pairs of revoked keys: %v", err)
 	}
 }
@@ -91,14 +107,7 @@ func TestAServerDoesNotStartWithTheLogKeyOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := keystore.NewSet(keystore.Member{Name: "software", Keystore: k.Keystore, Limits: keystore.DefaultLimits()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := keyserver.New(keyserver.Options{DB: k.DB, Keystores: set, LogKey: signer, Log: slog.New(slog.DiscardHandler), Software: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := k.Server(func(o *keyserver.Options) { o.LogKey = signer })
 	before := len(k.Events(""))
 	err = other.Start(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "the log key is that of keyserver/other and the database that of keyserver/test") {
@@ -150,10 +159,10 @@ func TestInitialisingThatWasCutOffCanBeDoneAgainAndLeavesForeignKeyPairsAlone(t 
 	world := testkit.World(k.IdP)
 	cut, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := keyserver.Initialise(cut, db, set, world); !errors.Is(err, context.Canceled) {
+	if err := keyserver.Initialise(cut, db, set, law.Mode{}, world); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cut off, it says: %v", err)
 	}
-	if err := keyserver.Initialise(context.Background(), db, set, world); err != nil {
+	if err := keyserver.Initialise(context.Background(), db, set, law.Mode{}, world); err != nil {
 		t.Fatal(err)
 	}
 	facts, err := store.View(context.Background(), db, func(r *store.Reader) (law.Facts, error) { return r.Facts(), nil })
@@ -164,7 +173,7 @@ func TestInitialisingThatWasCutOffCanBeDoneAgainAndLeavesForeignKeyPairsAlone(t 
 	if key.Version != 2 || key.Fingerprint == keystore.Fingerprint(first.PublicKey) {
 		t.Errorf("key fw-dev has version %d, want a new key pair of version 2", key.Version)
 	}
-	if err := keyserver.Initialise(context.Background(), db, set, world); err == nil || !strings.Contains(err.Error(), "a configuration already") {
+	if err := keyserver.Initialise(context.Background(), db, set, law.Mode{}, world); err == nil || !strings.Contains(err.Error(), "a configuration already") {
 		t.Errorf("done twice, it says: %v", err)
 	}
 }

@@ -199,6 +199,7 @@ func NewFacts(c Configuration) (Facts, error) {
 		}
 		f.issuers[i.URL] = i
 	}
+	pairs := map[string]KeyID{}
 	for _, k := range c.Keys {
 		if err := k.Check(); err != nil {
 			return Facts{}, err
@@ -207,6 +208,12 @@ func NewFacts(c Configuration) (Facts, error) {
 			return Facts{}, fmt.Errorf("key %s is named twice", k.ID)
 		}
 		f.keys[k.ID] = k
+		if other, taken := pairs[k.Fingerprint]; taken {
+			return Facts{}, fmt.Errorf("keys %s and %s have the same key pair; what one of them requires would be worth nothing", other, k.ID)
+		}
+		if k.Fingerprint != "" { // else it has none yet
+			pairs[k.Fingerprint] = k.ID
+		}
 	}
 	for _, s := range c.Subjects {
 		if err := f.addSubject(s); err != nil {
@@ -356,6 +363,14 @@ func (f Facts) ReadLog(who SubjectID) error {
 		return nil
 	}
 	return refuse(Forbidden, "the whole audit log is for auditors and administrators; list the events of an operation of yours")
+}
+
+// ReadConfiguration refuses the whole configuration to everybody but administrators and auditors.
+func (f Facts) ReadConfiguration(who SubjectID) error {
+	if f.SeesEverything(who) {
+		return nil
+	}
+	return refuse(Forbidden, "the configuration is for auditors and administrators")
 }
 
 // Sees says whether the operation exists for the subject: for its orderer, its clients, everyone with an

@@ -110,6 +110,14 @@ func (a Administration) Effective() Administration {
 	return a
 }
 
+// MayServe refuses a configuration under which a server of this mode must not serve.
+func (f Facts) MayServe(m Mode) error {
+	if n := f.Administration().Administrators; n < 2 && !m.Development {
+		return refuse(Impossible, "the configuration says that %d administrator may change it alone, which is for development mode only; start in that mode, require at least 2 in an administration session, and start again", n)
+	}
+	return nil
+}
+
 // SessionAsk is what an administrator opens a session with. Server, ID and Nonce are given by the server, and so
 // are Open, the number of sessions of that administrator that have not ended, and Base.
 type SessionAsk struct {

@@ -32,6 +32,14 @@ func CheckText(s string, max int) error {
 	return nil
 }
 
+// CheckReason refuses what is no reason that people can read, for what is done without any other judgement of it.
+func CheckReason(reason string) error {
+	if err := CheckText(reason, MaxReason); err != nil {
+		return refuse(Impossible, "reason: %v", err)
+	}
+	return nil
+}
+
 // CheckLine refuses what [CheckText] refuses, and line feeds: for names, which must not look like more than
 // one line where they are shown.
 func CheckLine(s string, max int) error {

@@ -11,7 +11,6 @@ import (
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
-	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
 )
 
@@ -106,51 +105,4 @@ func (k *Kit) AcceptClock() (ended int) {
 	ended, err := keyserver.AcceptClock(context.Background(), k.DB)
 	k.must(err)
 	return ended
-}
-
-// ReconfigureKey changes one key of the configuration.
-func (k *Kit) ReconfigureKey(id law.KeyID, change func(*law.Key)) {
-	k.Helper()
-	k.Configure(func(c *law.Configuration) {
-		for i := range c.Keys {
-			if c.Keys[i].ID == id {
-				change(&c.Keys[i])
-			}
-		}
-	})
-}
-
-// Enable enables or disables a subject.
-func (k *Kit) Enable(id law.SubjectID, enabled bool) {
-	k.Helper()
-	k.Configure(func(c *law.Configuration) {
-		for i := range c.Subjects {
-			if c.Subjects[i].ID == id {
-				c.Subjects[i].Enabled = enabled
-			}
-		}
-	})
-}
-
-// Members replaces the members of a role.
-func (k *Kit) Members(id law.RoleID, members ...law.SubjectID) {
-	k.Helper()
-	k.Configure(func(c *law.Configuration) {
-		for i := range c.Roles {
-			if c.Roles[i].ID == id {
-				c.Roles[i].Members = members
-			}
-		}
-	})
-}
-
-// ReplaceKeyPair gives a key a new key pair.
-func (k *Kit) ReplaceKeyPair(id law.KeyID) {
-	k.Helper()
-	k.ReconfigureKey(id, func(key *law.Key) {
-		key.Version++
-		pair, err := k.Keystore.Generate(context.Background(), id, key.Version, key.Algorithm)
-		k.must(err)
-		key.Handle, key.PublicKey, key.Fingerprint = pair.Handle, pair.PublicKey, keystore.Fingerprint(pair.PublicKey)
-	})
 }

@@ -55,6 +55,7 @@ type Kit struct {
 // Options change what New makes. The zero value is the usual kit.
 type Options struct {
 	World  func(*law.Configuration) // changes the configuration before it is stored
+	Mode   law.Mode                 // of the server
 	Limits keyserver.Limits
 	Rates  httpapi.Limits                  // zero: so high that they are never reached
 	Commit func(commit func() error) error // see store.Options
@@ -67,8 +68,6 @@ type Options struct {
 	Keystores []keystore.Member
 	// Asked says how often these keystores have been asked to sign with each key. Required if there are any.
 	Asked func(*Kit) map[law.KeyID]int
-	// Adoptions are keys of the configuration whose key pairs these keystores have already.
-	Adoptions []keyserver.Adoption
 }
 
 // Database is the environment variable that says which database kits are on: sqlite, which is the default, or
@@ -97,7 +96,7 @@ func NewWith(t testing.TB, o Options) *Kit {
 	if o.World != nil {
 		o.World(&world)
 	}
-	k.must(keyserver.Initialise(context.Background(), db, k.set(), world, o.Adoptions...))
+	k.must(keyserver.Initialise(context.Background(), db, k.set(), o.Mode, world))
 	k.must(db.Close())
 	k.start()
 	t.Cleanup(func() {
@@ -167,28 +166,40 @@ func (k *Kit) start() {
 	o.Serve = true
 	k.DB, err = store.Open(context.Background(), k.Location, o)
 	k.must(err)
-	log := k.options.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	k.Keyserver, err = keyserver.New(keyserver.Options{
-		DB: k.DB, Keystores: k.set(), LogKey: k.logKey, Log: log, Software: "testkit", Limits: k.options.Limits,
-		Elapsed: k.Clock.Elapsed,
-	})
-	k.must(err)
+	k.Keyserver = k.Server(func(*keyserver.Options) {})
 	k.must(k.Keyserver.Start(context.Background()))
 	rates := k.options.Rates
 	if rates.PerSecond == 0 {
 		rates = httpapi.Limits{PerSecond: 1e6, Burst: 1e6}
 	}
 	handler, err := httpapi.New(httpapi.Options{
-		Keyserver: k.Keyserver, Log: log, Now: k.Clock.Now, Mode: "development", Software: "testkit", Limits: rates,
+		Keyserver: k.Keyserver, Log: k.log(), Now: k.Clock.Now, Mode: "development", Software: "testkit", Limits: rates,
 		Auth:         identity.New(identity.Options{Now: k.Clock.Now, HTTP: k.IdP.Client(), Development: true}),
 		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 	k.must(err)
 	k.http = httptest.NewServer(handler)
 	k.URL = k.http.URL
+}
+
+// Server makes a server on the kit's database, with options changed. It is not started.
+func (k *Kit) Server(change func(*keyserver.Options)) *keyserver.Keyserver {
+	k.Helper()
+	o := keyserver.Options{
+		DB: k.DB, Keystores: k.set(), LogKey: k.logKey, Log: k.log(), Software: "testkit", Mode: k.options.Mode, Limits: k.options.Limits,
+		Elapsed: k.Clock.Elapsed,
+	}
+	change(&o)
+	server, err := keyserver.New(o)
+	k.must(err)
+	return server
+}
+
+func (k *Kit) log() *slog.Logger {
+	if k.options.Log != nil {
+		return k.options.Log
+	}
+	return slog.New(slog.DiscardHandler)
 }
 
 func (k *Kit) stop() {
@@ -343,16 +354,6 @@ func (k *Kit) events(query store.EventQuery) []audit.Event {
 func (k *Kit) Count(id law.OperationID, of audit.Type) int {
 	k.Helper()
 	return len(k.EventsOf(id, of))
-}
-
-// Configure changes objects of the configuration, as an administrator will.
-func (k *Kit) Configure(change func(*law.Configuration)) {
-	k.Helper()
-	facts, err := k.Keyserver.Facts(context.Background())
-	k.must(err)
-	now := law.Configuration{Issuers: facts.Issuers(), Subjects: facts.Subjects(), Roles: facts.Roles(), Keys: facts.Keys()}
-	change(&now)
-	k.must(k.Keyserver.Configure(context.Background(), k.Caller("ada"), "changed by a test", now))
 }
 
 func (k *Kit) must(err error) {

@@ -23,8 +23,7 @@ type Fold struct {
 	orders       map[law.OrderID]*order
 	sessions     map[law.SessionID]*session
 	openSessions map[law.SessionID]*session
-	configured   int64 // configuration-changed events
-	reconfigured int64 // changes, each of one or several objects
+	configured   int64 // objects of the configuration that were set or removed
 
 	// What the entries before demand of the next ones.
 	change    *change               // of which they are; nobody was judged since
@@ -119,7 +118,6 @@ func (f *Fold) complete(e *audit.Event) error {
 func (f *Fold) rejudge() error {
 	c := f.change
 	f.change = nil
-	f.reconfigured++
 	if err := f.world.derive(); err != nil {
 		return &Violation{Index: f.next - 1, Rule: "the form of the configuration", What: err.Error()}
 	}

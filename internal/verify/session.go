@@ -28,8 +28,7 @@ type session struct {
 	changes        int64  // events that changed it
 	seen           bool   // in the database
 
-	// How far the configuration had changed when it was opened.
-	configured, reconfigured int64
+	configured int64 // objects of the configuration that had been set or removed when it was opened
 }
 
 type authorisation struct {
@@ -142,7 +141,7 @@ func (f *Fold) sessionOpened(e *audit.Event) error {
 	n := &session{
 		id: s.ID, digest: e.Digest, description: s.Description, openedBy: who, plan: s.Plan, required: s.Required, opened: e.Time,
 		active: s.Active.Milliseconds(), standing: map[law.SubjectID]*authorisation{}, state: law.SessionInactive,
-		configured: f.configured, reconfigured: f.reconfigured,
+		configured: f.configured,
 	}
 	f.sessions[n.id], f.openSessions[n.id] = n, n
 	f.authorise(n, who, e.Time)
@@ -177,15 +176,21 @@ func (f *Fold) administered(e *audit.Event) error {
 	administers := f.world.administrators.has(who) || f.applied == s
 	switch e.Type {
 	case audit.SessionAuthorised:
-		if !administers || s.standing[who] != nil {
-			return breaks("section 5", "%q is no enabled administrator, or has authorised session %s already", who, s.id)
+		switch {
+		case !administers:
+			return breaks("section 5", "%q, who is said to have authorised session %s, is no enabled administrator", who, s.id)
+		case s.standing[who] != nil:
+			return breaks("section 5", "%q has authorised session %s already", who, s.id)
 		}
 		f.authorise(s, who, e.Time)
 		return nil
 	case audit.SessionWithdrawn:
 		a := s.standing[who]
-		if a == nil || s.state != law.SessionInactive || !f.world.viewers.has(who) {
-			return breaks("section 5", "session %s is %s, and %q has no authorisation of it that could be withdrawn", s.id, s.state, who)
+		switch {
+		case a == nil || !f.world.viewers.has(who):
+			return breaks("section 5", "%q has no authorisation of session %s that could be withdrawn", who, s.id)
+		case s.state == law.SessionActive:
+			return breaks("section 5", "session %s is active; no authorisation of it can be withdrawn", s.id)
 		}
 		a.withdrawn = e.Time
 		delete(s.standing, who)

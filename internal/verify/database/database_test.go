@@ -147,8 +147,13 @@ func wander(w *verifytest.World, known *sync.Map, r *rand.Rand) {
 			who := []law.SubjectID{"olga", "alice", "bob", "ci"}[r.IntN(4)]
 			facts, err := w.Server.Facts(ctx)
 			if s, ok := facts.Subject(who); err == nil && ok {
-				s.Enabled = !s.Enabled || r.IntN(3) > 0
-				_ = w.Server.Configure(ctx, w.Caller("ada"), "to and fro", law.Configuration{Subjects: []law.Subject{s}})
+				if s.Enabled && r.IntN(3) == 0 {
+					_, _ = w.Server.DisableSubject(ctx, w.Caller("ada"), who, "to and fro")
+				}
+				if !s.Enabled {
+					s.Enabled = true
+					_ = w.TryChange(law.Changes{Set: law.Configuration{Subjects: []law.Subject{s}}})
+				}
 			}
 		case 9:
 			w.Step(time.Duration(r.IntN(1500)) * time.Millisecond)

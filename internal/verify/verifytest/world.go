@@ -49,7 +49,7 @@ type World struct {
 //
 //	olga           orders on all keys; the machine ci on fw-zero and fw-two
 //	alice, bob, carol, dora   approve on all keys; dora is the person behind ci's jobs
-//	ada            administers; audrey audits; eve is known and may do nothing
+//	ada, adam      administer; audrey audits; eve is known and may do nothing
 //
 //	fw-zero        needs nobody, as do fw-ed (Ed25519) and fw-rsa (RSA-2048); fw-two needs two people
 func New(t testing.TB) *World {
@@ -68,7 +68,7 @@ func New(t testing.TB) *World {
 	w.Keystore = keystoretest.Count(keys)
 	w.DB, err = store.Create(w.Context(), store.File(w.Path), ServerID, store.Options{Clock: w.Now})
 	w.must(err)
-	w.must(keyserver.Initialise(w.Context(), w.DB, w.keystores(), configuration()))
+	w.must(keyserver.Initialise(w.Context(), w.DB, w.keystores(), law.Mode{}, configuration()))
 	w.must(w.DB.Close())
 	w.start()
 	t.Cleanup(w.Close)
@@ -169,26 +169,53 @@ func (w *World) Events() []audit.Event {
 	return events
 }
 
-// Configure changes the configuration.
+// Configure makes the configuration what it is after the change, in an administration session of its own.
 func (w *World) Configure(change func(*law.Configuration)) {
 	w.Helper()
 	f, err := w.Server.Facts(w.Context())
 	w.must(err)
-	c := law.Configuration{Issuers: f.Issuers(), Subjects: f.Subjects(), Roles: f.Roles(), Keys: f.Keys()}
-	change(&c)
-	w.must(w.Server.Configure(w.Context(), w.Caller("ada"), "a test changes it", c))
+	wanted := f.Configuration()
+	change(&wanted)
+	changes, err := f.Difference(wanted)
+	w.must(err)
+	w.Change(changes)
 }
 
-// Enable enables or disables a subject.
+// Change makes a change in an administration session of its own.
+func (w *World) Change(changes law.Changes) {
+	w.Helper()
+	w.must(w.TryChange(changes))
+}
+
+// TryChange is Change that may be refused.
+func (w *World) TryChange(changes law.Changes) error {
+	s, err := w.Server.OpenSession(w.Context(), w.Caller("ada"), keyserver.OpenSessionRequest{Description: "a test changes it"})
+	if err == nil {
+		_, err = w.Server.AuthoriseSession(w.Context(), w.Caller("adam"), s.ID, s.Digest)
+	}
+	if err == nil {
+		_, err = w.Server.Change(w.Context(), w.Caller("ada"), s.ID, "a test changes it", changes)
+	}
+	if err == nil {
+		_, err = w.Server.CloseSession(w.Context(), w.Caller("adam"), s.ID)
+	}
+	return err
+}
+
+// Enable enables a subject, or disables it at once.
 func (w *World) Enable(who law.SubjectID, enabled bool) {
 	w.Helper()
+	if !enabled {
+		_, err := w.Server.DisableSubject(w.Context(), w.Caller("ada"), who, "a test disables it")
+		w.must(err)
+		return
+	}
 	w.Configure(func(c *law.Configuration) {
 		for i := range c.Subjects {
 			if c.Subjects[i].ID == who {
-				c.Subjects[i].Enabled = enabled
+				c.Subjects[i].Enabled = true
 			}
 		}
-		c.Issuers, c.Roles, c.Keys = nil, nil, nil
 	})
 }
 
@@ -199,11 +226,8 @@ func (w *World) ChangeKey(id law.KeyID, change func(*law.Key)) {
 		for i := range c.Keys {
 			if c.Keys[i].ID == id {
 				change(&c.Keys[i])
-				c.Keys = c.Keys[i : i+1]
-				break
 			}
 		}
-		c.Issuers, c.Subjects, c.Roles = nil, nil, nil
 	})
 }
 
@@ -234,12 +258,12 @@ func configuration() law.Configuration {
 	return law.Configuration{
 		Issuers:  []law.Issuer{issuer(people), jobs},
 		Keys:     []law.Key{key("fw-zero", 0), key("fw-two", 2), ed, rsa},
-		Subjects: []law.Subject{subject("olga"), ci, subject("alice"), subject("bob"), subject("carol"), dora, subject("ada"), subject("audrey"), subject("eve")},
+		Subjects: []law.Subject{subject("olga"), ci, subject("alice"), subject("bob"), subject("carol"), dora, subject("ada"), subject("adam"), subject("audrey"), subject("eve")},
 		Roles: []law.Role{
 			{ID: "orderers", Kind: law.Orderer, Keys: all, Members: []law.SubjectID{"olga"}},
 			{ID: "pipelines", Kind: law.Orderer, Keys: all[:2], Members: []law.SubjectID{"ci"}},
 			{ID: "approvers", Kind: law.Approver, Keys: all, Members: []law.SubjectID{"alice", "bob", "carol", "dora"}},
-			{ID: "administrators", Kind: law.Administrator, Members: []law.SubjectID{"ada"}},
+			{ID: "administrators", Kind: law.Administrator, Members: []law.SubjectID{"ada", "adam"}},
 			{ID: "auditors", Kind: law.Auditor, Members: []law.SubjectID{"audrey"}},
 		},
 	}
