@@ -40,6 +40,7 @@ func TestTwoSubjectsThatOneTokenCouldMatchAreRefused(t *testing.T) {
 		"lists in common in one claim only":  {[]law.Identity{at(people, "r", "1", "r", "2", "s", "a")}, []law.Identity{at(people, "r", "2", "s", "b", "s", "c")}, false},
 		"the second identities":              {[]law.Identity{at(people, "sub", "1"), at(people, "sub", "2")}, []law.Identity{at(people, "sub", "3"), at(people, "sub", "2")}, true},
 		"two identities of the same subject": {[]law.Identity{at(people, "sub", "1"), at(people, "sub", "1"), at(people, "oid", "1", "sub", "1")}, nil, false},
+		"another claim set, of the first":    {[]law.Identity{at(people, "sub", "1"), at(people, "sub", "2", "azp", "x")}, []law.Identity{at(people, "sub", "2")}, true},
 		"values in another case":             {[]law.Identity{at(people, "sub", "a")}, []law.Identity{at(people, "sub", "A")}, false},
 		"a name within a name":               {[]law.Identity{at(people, "a", "1", "b c", "1")}, []law.Identity{at(people, "a b", "1", "a", "2", "c", "1")}, false},
 	} {
@@ -124,7 +125,7 @@ func allTokens(f func(issuer string, claims map[string]string)) {
 func TestAnyConfigurationIsRefusedExactlyIfOneTokenCouldMatchTwoSubjects(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var subjects []law.Subject
-		for n := range rapid.IntRange(1, 5).Draw(t, "subjects") {
+		for n := range rapid.SampledFrom([]int{2, 3, 4, 5}).Draw(t, "subjects") {
 			subjects = append(subjects, identified(law.SubjectID(fmt.Sprintf("s%d", n)), rapid.SliceOfN(rapid.Custom(drawIdentity), 0, 2).Draw(t, "identities")...))
 		}
 		pairs := map[string]bool{} // what may be said

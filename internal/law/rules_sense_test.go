@@ -111,6 +111,11 @@ func TestAR09_ARequirementThatCannotBeMetMakesNoSense(t *testing.T) {
 			w.members("approvers-ca", "carl", "anna")
 			w.signsIn("carl", at(builds, "sub", "carl"))
 		}, nil},
+		"an approver who orders by a job that only they set off": {func(w *world) {
+			w.members("orderers", "carl")
+			w.members("approvers-ca", "carl", "anna")
+			w.signsIn("carl", at(builds, "sub", "carl", "actor", "carl-at-ci"))
+		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := sensible(t)
@@ -253,6 +258,23 @@ func TestAKeyThatOnePersonCouldReleaseAloneMakesNoSense(t *testing.T) {
 			w.members("orderers", "olga", "ci")
 			w.members("approvers-ca", "cora")
 		}, []string{byOne("ca", "1 approval is", "ci", "cora")}},
+		"carl by a job of his own, who also is cora": {func(w *world) {
+			w.cfg.Subjects = append(w.cfg.Subjects, person("cora"))
+			w.signsIn("carl", at(builds, "sub", "carl", "azp", "web", "actor", "carl-at-ci"))
+			w.signsIn("cora", at(builds, "sub", "carl", "azp", "cora"))
+			w.members("orderers", "olga", "carl")
+			w.members("approvers-ca", "cora", "carl")
+		}, []string{byOne("ca", "1 approval is", "carl", "cora")}},
+		"jobs that carl and somebody else as an orderer set off, who also is cora": {func(w *world) {
+			w.cfg.Subjects = append(w.cfg.Subjects, person("cora"))
+			w.signsIn("carl", at(builds, "sub", "carl", "azp", "web"))
+			w.signsIn("cora", at(builds, "sub", "carl", "azp", "cora"))
+			w.enable("carl", false)
+			w.subject("cora").Actors = []law.ActorName{{Issuer: builds, Value: "cora"}}
+			w.cfg.Issuers[1].ActorOptional = true
+			w.members("orderers", "cora", "line")
+			w.members("approvers-ca", "cora")
+		}, []string{byOne("ca", "1 approval is", "line", "cora")}},
 		"a job set off by carl, who is disabled and also is cora": {func(w *world) {
 			w.cfg.Subjects = append(w.cfg.Subjects, person("cora"))
 			w.sameSub("carl", "cora")

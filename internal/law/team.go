@@ -130,16 +130,23 @@ func (t *team) solos() []solo {
 	if t.key.Requirement.MetBy(0) {
 		return nil
 	}
-	asked := map[string]bool{}
+	asked := map[string]int{} // by issuer: the person who orders, if an approver
 	for _, o := range t.orderers {
 		for _, w := range t.origins[o].ways {
 			try(o, w)
 		}
 		for _, issuer := range t.origins[o].issuers {
-			if asked[issuer] {
-				continue
+			who := nobody
+			if t.approves[o] {
+				who = t.person[o]
 			}
-			asked[issuer] = true
+			switch first, before := asked[issuer]; {
+			case before && (first == nobody || first == who):
+				continue
+			case before: // nobody is both, so these two orderers stand for all
+				who = nobody
+			}
+			asked[issuer] = who
 			for _, w := range t.setOff[issuer] {
 				try(o, w)
 			}
