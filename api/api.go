@@ -24,11 +24,13 @@ const (
 // Limits of a request.
 const (
 	MaxBody           = 64 << 10 // bytes
+	MaxPolicyBody     = 16 << 20 // bytes, where administrators and auditors send a policy or a fragment of one
 	MaxIdempotencyKey = 128      // visible ASCII characters
 	MaxWait           = 60_000   // milliseconds
 	MaxPage           = 200      // entries
 	DefaultPage       = 50
 	DefaultWait       = 30_000
+	MaxItems          = 2000 // items of a difference in one answer
 )
 
 // Paths, with the names of their parameters in braces.
@@ -42,6 +44,8 @@ const (
 	PathKey              = "/api/keys/{keyid}"
 	PathPublicKey        = "/api/keys/{keyid}/publickey"
 	PathCertificate      = "/api/keys/{keyid}/certificate"
+	PathDisableKey       = "/api/keys/{keyid}/disablement"
+	PathWhoCan           = "/api/keys/{keyid}/whocan"
 	PathOperations       = "/api/operations"
 	PathOperation        = "/api/operations/{operation}"
 	PathWait             = "/api/operations/{operation}/wait"
@@ -50,6 +54,18 @@ const (
 	PathRevocation       = "/api/operations/{operation}/revocation"
 	PathSignOrders       = "/api/operations/{operation}/signorders"
 	PathSignOrder        = "/api/signorders/{signorder}"
+	PathSessions         = "/api/administrationsessions"
+	PathSession          = "/api/administrationsessions/{session}"
+	PathDifference       = "/api/administrationsessions/{session}/difference"
+	PathAuthorisation    = "/api/administrationsessions/{session}/authorisation"
+	PathClosure          = "/api/administrationsessions/{session}/closure"
+	PathApplication      = "/api/administrationsessions/{session}/application"
+	PathChanges          = "/api/administrationsessions/{session}/changes"
+	PathPolicy           = "/api/policy"
+	PathPolicyDifference = "/api/policy/difference"
+	PathSubjects         = "/api/subjects"
+	PathDisableSubject   = "/api/subjects/{subject}/disablement"
+	PathRoles            = "/api/roles"
 	PathEvents           = "/api/audit/events"
 	PathCheckpoint       = "/api/audit/checkpoint"
 	PathInclusionProof   = "/api/audit/inclusionproof"

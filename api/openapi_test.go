@@ -116,6 +116,13 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 		"Operations": api.Operations{}, "Operation": api.Operation{}, "Principal": api.Principal{}, "OperationKey": api.OperationKey{},
 		"Claim": api.Claim{}, "Approval": api.Approval{}, "Ended": api.Ended{},
 		"SignOrders": api.SignOrders{}, "SignOrder": api.SignOrder{}, "Events": api.Events{},
+		"NewSession": api.NewSession{}, "NewAuthorisation": api.NewAuthorisation{}, "NewChange": api.NewChange{}, "Policy": api.Policy{},
+		"Disabling": api.Disabling{}, "Sessions": api.Sessions{}, "Session": api.Session{}, "Authorisation": api.Authorisation{},
+		"Difference": api.Difference{}, "DifferenceItem": api.DifferenceItem{}, "PolicyDifference": api.PolicyDifference{},
+		"Changed": api.Changed{}, "Administration": api.Administration{}, "Issuer": api.Issuer{}, "Subjects": api.Subjects{},
+		"Subject": api.Subject{}, "Identity": api.Identity{}, "ClaimMatch": api.ClaimMatch{}, "Actor": api.Actor{}, "Roles": api.Roles{},
+		"ConfiguredRole": api.ConfiguredRole{}, "WhoCan": api.WhoCan{}, "Never": api.Never{}, "Alone": api.Alone{},
+		"Profile": api.Profile{}, "Name": api.Name{},
 		"InclusionProof": api.InclusionProof{}, "ConsistencyProof": api.ConsistencyProof{}, "Problem": api.Problem{},
 	}
 	for name, ref := range document(t).Components.Schemas {

@@ -18,12 +18,13 @@ const (
 	WrongState       Kind = "wrong-state"            // not in this state, or not any more
 	NotCovered       Kind = "not-covered"            // the key is not in the operation
 	Duplicate        Kind = "duplicate"              // done already, and once is all that is allowed
-	WrongDigest      Kind = "wrong-digest"           // the digest is not that of the operation
+	WrongDigest      Kind = "wrong-digest"           // the digest is not that of the operation or administration session
 	TooLarge         Kind = "too-large"              // the body is too large
 	UnsupportedMedia Kind = "unsupported-media"      // the body is not plain application/json
 	Impossible       Kind = "impossible"             // well-formed, but cannot be
 	InputMisfit      Kind = "input-misfit"           // the input does not fit the key or the artifacts
 	KeyReused        Kind = "idempotency-key-reused" // the idempotency key was used for something else
+	PolicyFault      Kind = "policy"                 // the policy is not well-formed
 	TooMany          Kind = "too-many"               // a limit of the server was reached
 	Internal         Kind = "internal"               // a fault of the server
 	Unavailable      Kind = "unavailable"            // something that the answer needs cannot be had now
@@ -35,7 +36,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Malformed, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, WrongState, NotCovered, Duplicate, WrongDigest,
-		TooLarge, UnsupportedMedia, Impossible, InputMisfit, KeyReused, TooMany, Internal, Unavailable, ClockHeld, Running,
+		TooLarge, UnsupportedMedia, Impossible, InputMisfit, KeyReused, PolicyFault, TooMany, Internal, Unavailable, ClockHeld, Running,
 	}
 }
 
@@ -63,7 +64,7 @@ func (k Kind) Status() int {
 		return http.StatusPreconditionFailed
 	case UnsupportedMedia:
 		return http.StatusUnsupportedMediaType
-	case Impossible, InputMisfit, KeyReused:
+	case Impossible, InputMisfit, KeyReused, PolicyFault:
 		return http.StatusUnprocessableEntity
 	case TooMany:
 		return http.StatusTooManyRequests
@@ -104,6 +105,8 @@ func (k Kind) Title() string {
 		return "Input does not fit"
 	case KeyReused:
 		return "Idempotency key used before"
+	case PolicyFault:
+		return "Policy not well-formed"
 	case TooMany:
 		return "Too many requests"
 	case Unavailable:

@@ -60,10 +60,12 @@ type Key struct {
 	ArtifactsNeeded bool     `json:"artifactsneeded"`
 	State           string   `json:"state"` // active, disabled or revoked
 	Keystore        string   `json:"keystore"`
-	Version         int      `json:"version"`     // of the key pair
-	Fingerprint     string   `json:"fingerprint"` // SHA-256 of the SubjectPublicKeyInfo, lower-case hex
-	HasCertificate  bool     `json:"hascertificate"`
+	Version         int      `json:"version"`          // of the key pair
+	Fingerprint     string   `json:"fingerprint"`      // SHA-256 of the SubjectPublicKeyInfo, lower-case hex
+	Adopted         string   `json:"adopted,omitzero"` // the name by which its keystore had the key pair already; empty: it was made for this server
+	MayLeave        bool     `json:"mayleave"`         // a key pair was allowed, explicitly, whose private key can leave its keystore
 
+	Profile    *Profile       `json:"profile,omitzero"`    // absent if it gets no certificate
 	Attributes *KeyAttributes `json:"attributes,omitzero"` // absent if its keystore says nothing of the private key
 }
 
@@ -74,4 +76,24 @@ type KeyAttributes struct {
 	AlwaysSensitive  bool `json:"alwayssensitive"`  // and never could be
 	Extractable      bool `json:"extractable"`      // it can be taken out of the token, encrypted or not
 	NeverExtractable bool `json:"neverextractable"` // and never could be
+}
+
+// Profile says what the certificate of a key holds (RFC 5280).
+type Profile struct {
+	Subject          Name     `json:"subject"`
+	ValidMS          int64    `json:"validms"`
+	PathLength       int      `json:"pathlength"` // CA certificates that may follow below; 0 for FW keys, which issue none
+	KeyUsage         []string `json:"keyusage"`
+	ExtendedKeyUsage []string `json:"extendedkeyusage"` // names or dotted object identifiers
+	CRLURL           string   `json:"crlurl,omitzero"`  // of the key's revocation list; empty: its certificates do not say
+}
+
+// Name is a distinguished name (RFC 5280 section 4.1.2.4).
+type Name struct {
+	Country            string `json:"country,omitzero"`
+	Province           string `json:"province,omitzero"`
+	Locality           string `json:"locality,omitzero"`
+	Organization       string `json:"organization,omitzero"`
+	OrganizationalUnit string `json:"organizationalunit,omitzero"`
+	CommonName         string `json:"commonname"`
 }

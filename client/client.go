@@ -49,7 +49,7 @@ type Options struct {
 	HTTP *http.Client
 	// Tries is how often a request is made at most. It is made again after 429, and, if doing it twice is
 	// the same as doing it once, after 503 and when no answer came. That holds for everything that reads,
-	// for revoking, and for creating and signing, which repeat their idempotency key. 0: 4.
+	// for revoking, closing and disabling, and for creating and signing, which repeat their idempotency key. 0: 4.
 	Tries int
 	// MaxWait is the longest Retry-After that is waited for. Longer ones are given to the caller. 0: 30 s.
 	MaxWait time.Duration

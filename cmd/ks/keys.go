@@ -82,9 +82,6 @@ func (p *program) showKey(ctx context.Context, s session, id string) error {
 	if a := k.Attributes; a != nil {
 		l.field("private key", custody(*a))
 	}
-	if k.HasCertificate {
-		l.field("certificate", "yes")
-	}
 	return p.print(l.text(width(p.stdout)))
 }
 

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/json/v2"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,38 +16,59 @@ import (
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/policy"
 	"example.org/keyserver/internal/testkit"
 )
 
 // callers are one of each kind of caller of the matrix, in the order of its columns: no token, the orderer
 // of the operation, an approver who has approved it, one who has not, an administrator, an auditor, and
-// somebody who signs in and has no role.
+// somebody who signs in and has no role. The administrator has opened the administration session that is withdrawn
+// from, closed, changed in or applied, and not the one that is authorised.
 var callers = []law.SubjectID{"", "olga", "alice", "dave", "ada", "audrey", "eve"}
 
 // matrix is the documented status of every route for each of the callers. The operation is one of olga's on
 // fw-one, which needs one approval, and fw-dev, which needs none; where a sign order is placed it is
 // approved by alice, elsewhere it also asks for fw-prod and is pending.
 var matrix = map[string][]int{
-	"getOpenapi":          {200, 200, 200, 200, 200, 200, 200},
-	"getHealth":           {200, 200, 200, 200, 200, 200, 200},
-	"getReady":            {200, 200, 200, 200, 200, 200, 200},
-	"getVersion":          {200, 200, 200, 200, 200, 200, 200},
-	"getWhoami":           {401, 200, 200, 200, 200, 200, 200},
-	"listKeys":            {401, 200, 200, 200, 200, 200, 200},
-	"getKey":              {401, 200, 200, 200, 200, 200, 404},
-	"getPublickey":        {401, 200, 200, 200, 200, 200, 404},
-	"getCertificate":      {401, 200, 200, 200, 200, 200, 404},
-	"listOperations":      {401, 200, 200, 200, 200, 200, 200},
-	"createOperation":     {401, 201, 403, 403, 403, 403, 403},
-	"getOperation":        {401, 200, 200, 200, 200, 200, 404},
-	"waitOperation":       {401, 200, 200, 200, 200, 200, 404},
-	"approveOperation":    {401, 403, 409, 200, 403, 403, 404},
-	"withdrawApproval":    {401, 409, 200, 409, 409, 409, 404},
-	"rejectOperation":     {401, 403, 200, 200, 403, 403, 404},
-	"revokeOperation":     {401, 200, 200, 200, 200, 403, 404},
-	"listSignorders":      {401, 200, 200, 200, 200, 200, 404},
-	"placeSignorder":      {401, 201, 403, 403, 403, 403, 404},
-	"getSignorder":        {401, 200, 200, 200, 200, 200, 404},
+	"getOpenapi":       {200, 200, 200, 200, 200, 200, 200},
+	"getHealth":        {200, 200, 200, 200, 200, 200, 200},
+	"getReady":         {200, 200, 200, 200, 200, 200, 200},
+	"getVersion":       {200, 200, 200, 200, 200, 200, 200},
+	"getWhoami":        {401, 200, 200, 200, 200, 200, 200},
+	"listKeys":         {401, 200, 200, 200, 200, 200, 200},
+	"getKey":           {401, 200, 200, 200, 200, 200, 404},
+	"getPublickey":     {401, 200, 200, 200, 200, 200, 404},
+	"getCertificate":   {401, 200, 200, 200, 200, 200, 404},
+	"listOperations":   {401, 200, 200, 200, 200, 200, 200},
+	"createOperation":  {401, 201, 403, 403, 403, 403, 403},
+	"getOperation":     {401, 200, 200, 200, 200, 200, 404},
+	"waitOperation":    {401, 200, 200, 200, 200, 200, 404},
+	"approveOperation": {401, 403, 409, 200, 403, 403, 404},
+	"withdrawApproval": {401, 409, 200, 409, 409, 409, 404},
+	"rejectOperation":  {401, 403, 200, 200, 403, 403, 404},
+	"revokeOperation":  {401, 200, 200, 200, 200, 403, 404},
+	"listSignorders":   {401, 200, 200, 200, 200, 200, 404},
+	"placeSignorder":   {401, 201, 403, 403, 403, 403, 404},
+	"getSignorder":     {401, 200, 200, 200, 200, 200, 404},
+	"disableKey":       {401, 403, 403, 403, 200, 403, 403},
+	"disableSubject":   {401, 403, 403, 403, 200, 403, 403},
+	"whoCan":           {401, 403, 403, 403, 200, 200, 403},
+	"whoCouldByPolicy": {401, 403, 403, 403, 200, 200, 403},
+	"getPolicy":        {401, 403, 403, 403, 200, 200, 403},
+	"comparePolicy":    {401, 403, 403, 403, 200, 200, 403},
+	"listSubjects":     {401, 403, 403, 403, 200, 200, 403},
+	"listRoles":        {401, 403, 403, 403, 200, 200, 403},
+
+	"listAdministrationsessions":         {401, 200, 200, 200, 200, 200, 200},
+	"openAdministrationsession":          {401, 403, 403, 403, 201, 403, 403},
+	"getAdministrationsession":           {401, 404, 404, 404, 200, 200, 404},
+	"getAdministrationsessionDifference": {401, 404, 404, 404, 200, 200, 404},
+	"authoriseAdministrationsession":     {401, 404, 404, 404, 200, 403, 404},
+	"withdrawAuthorisation":              {401, 404, 404, 404, 200, 409, 404},
+	"closeAdministrationsession":         {401, 404, 404, 404, 200, 403, 404},
+	"applyPlan":                          {401, 404, 404, 404, 200, 403, 404},
+	"changeConfiguration":                {401, 404, 404, 404, 200, 403, 404},
+
 	"listEvents":          {401, 403, 403, 403, 200, 200, 403},
 	"listEvents of one":   {401, 200, 200, 200, 200, 200, 404},
 	"getCheckpoint":       {401, 200, 200, 200, 200, 200, 200},
@@ -66,7 +88,10 @@ var bodies = map[string]string{
 		`"description":"release","context":"tag","validms":3600000}`,
 	"approveOperation": `{"digest":"{digest}"}`,
 	"rejectOperation":  `{"reason":"no"}`, "revokeOperation": `{"reason":"no"}`,
-	"placeSignorder": `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
+	"disableKey": `{"reason":"lost"}`, "disableSubject": `{"reason":"left"}`, "whoCouldByPolicy": `{"policy":{policy}}`, "comparePolicy": `{"policy":{policy}}`,
+	"openAdministrationsession": `{"description":"new people"}`, "authoriseAdministrationsession": `{"digest":"{sessiondigest}"}`,
+	"changeConfiguration": `{"reason":"new people","fragment":"roles: [{id: more-auditors, kind: auditor, members: [audrey]}]"}`,
+	"placeSignorder":      `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
 }
 
 // AZ-01
@@ -91,16 +116,60 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 					keys = keys[:2]
 				}
 				o := k.Approve(k.Create(testkit.Ask(keys...)), "alice")
-				fill := strings.NewReplacer("{keyid}", "fw-one", "{operation}", string(o.ID), "{signorder}", string(order.ID), "{digest}", string(o.Digest))
+				session := sessionFor(k, id, path, fmt.Sprintf("The oscar of %s %d", id, i))
+				key := "fw-one"
+				if id == "disableKey" {
+					key = "fw-other"
+				}
+				fill := strings.NewReplacer("{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{digest}", string(o.Digest),
+					"{session}", string(session.ID), "{sessiondigest}", string(session.Digest), "{subject}", "oscar", "{policy}", policyText(k, func(*law.Configuration) {}))
 				answersAsDocumented(k, attempt{
 					who: callers[i], method: method, pattern: path, path: fill.Replace(path + queries[name]), body: fill.Replace(bodies[id]), status: status,
 				})
+				if session.ID != "" && !k.LookAt(session.ID).State.Final() {
+					k.Close(session)
+				}
 			}
 		}
 	})
 	if len(left) > 0 {
 		t.Errorf("the matrix has routes that there are not: %v", slices.Collect(maps.Keys(left)))
 	}
+}
+
+// sessionFor opens the administration session that a route of this path is about, if it is about one.
+func sessionFor(k *testkit.Kit, id, path, name string) keyserver.Session {
+	k.Helper()
+	if !strings.Contains(path, "{session}") {
+		return keyserver.Session{}
+	}
+	plan := k.Policy(rename("oscar", name))
+	switch id {
+	case "authoriseAdministrationsession":
+		return must[keyserver.Session](k)(k.Keyserver.OpenSession(k.Context(), k.Caller("adam"), keyserver.OpenSessionRequest{Description: "new people"}))
+	case "applyPlan":
+		return k.ActiveSession(&plan)
+	case "changeConfiguration":
+		return k.ActiveSession(nil)
+	}
+	return k.OpenSession(&plan)
+}
+
+// rename is a change of the configuration: a subject gets another name.
+func rename(id law.SubjectID, name string) func(*law.Configuration) {
+	return func(c *law.Configuration) {
+		for i := range c.Subjects {
+			if c.Subjects[i].ID == id {
+				c.Subjects[i].Name = name
+			}
+		}
+	}
+}
+
+// policyText is the configuration after a change as a policy, as a JSON string.
+func policyText(k *testkit.Kit, change func(*law.Configuration)) string {
+	k.Helper()
+	return string(must[[]byte](k)(json.Marshal(string(policy.Write(k.Policy(change))))))
 }
 
 // eachOperation calls do for every operation of the specification.
@@ -157,8 +226,8 @@ func TestAZ01_RefusedSignInsAreCounted(t *testing.T) {
 	eachOperation(t, func(method, path, id string) {
 		if matrix[id][0] == http.StatusUnauthorized {
 			n++
-			path = strings.NewReplacer("{keyid}", "fw-one", "{operation}", exampleID, "{signorder}", exampleID).Replace(path)
-			answer, p := send(k, "", method, path, bodies[id])
+			path = strings.NewReplacer("{keyid}", "fw-one", "{operation}", exampleID, "{signorder}", exampleID, "{session}", exampleID, "{subject}", "eve").Replace(path)
+			answer, p := send(k, "", method, path, strings.ReplaceAll(bodies[id], "{policy}", `""`))
 			expect(t, method+" "+path, answer, p, api.Unauthenticated)
 		}
 	})

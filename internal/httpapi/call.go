@@ -24,10 +24,11 @@ type call struct {
 	recent  bool      // facts may not be those of now
 	unknown error     // why the token is nobody's by these facts
 
-	query  url.Values // checked
-	body   []byte     // checked
-	close  bool       // the connection cannot be used again
-	inside *crowd     // that counts it until the answer is written; nil: none
+	query   url.Values // checked
+	body    []byte     // checked
+	close   bool       // the connection cannot be used again
+	inside  *crowd     // that counts it until the answer is written; nil: none
+	entered bool       // it takes room that others wait for
 }
 
 // page returns the page that the query asks for.

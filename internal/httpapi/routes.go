@@ -26,6 +26,7 @@ type route struct {
 	serve        func(*server, *call) (answer, error)
 	rechecks     bool   // the verb makes sure in its own transaction by which facts the caller was authenticated
 	crowd        *crowd // nil: as many at the same time as the rate lets through
+	policy       bool   // the body has a policy, which can be large
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation
@@ -45,6 +46,9 @@ func (s *server) routes() []route {
 		{method: "GET", path: api.PathKey, serve: getKey},
 		{method: "GET", path: api.PathPublicKey, serve: getPublicKey},
 		{method: "GET", path: api.PathCertificate, serve: getCertificate},
+		{method: "POST", path: api.PathDisableKey, access: brake, serve: disableKey},
+		{method: "GET", path: api.PathWhoCan, serve: whoCan, crowd: s.policies},
+		{method: "POST", path: api.PathWhoCan, serve: whoCould, crowd: s.policies, policy: true},
 		{method: "GET", path: api.PathOperations, serve: listOperations, crowd: s.lists},
 		{method: "POST", path: api.PathOperations, serve: createOperation},
 		{method: "GET", path: api.PathOperation, serve: getOperation},
@@ -56,6 +60,20 @@ func (s *server) routes() []route {
 		{method: "GET", path: api.PathSignOrders, serve: listSignOrders, crowd: s.lists},
 		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder, rechecks: true},
 		{method: "GET", path: api.PathSignOrder, serve: getSignOrder},
+		{method: "GET", path: api.PathSessions, serve: listSessions, crowd: s.lists},
+		{method: "POST", path: api.PathSessions, serve: openSession, crowd: s.policies, policy: true},
+		{method: "GET", path: api.PathSession, serve: getSession, crowd: s.lists},
+		{method: "GET", path: api.PathDifference, serve: getDifference, crowd: s.lists},
+		{method: "POST", path: api.PathAuthorisation, serve: authoriseSession},
+		{method: "DELETE", path: api.PathAuthorisation, access: brake, serve: withdrawAuthorisation},
+		{method: "POST", path: api.PathClosure, access: brake, serve: closeSession},
+		{method: "POST", path: api.PathApplication, serve: applyPlan, crowd: s.changes},
+		{method: "POST", path: api.PathChanges, serve: changeConfiguration, crowd: s.changes, policy: true},
+		{method: "GET", path: api.PathPolicy, serve: getPolicy, crowd: s.lists},
+		{method: "POST", path: api.PathPolicyDifference, serve: comparePolicy, crowd: s.policies, policy: true},
+		{method: "GET", path: api.PathSubjects, serve: listSubjects, crowd: s.lists},
+		{method: "POST", path: api.PathDisableSubject, access: brake, serve: disableSubject},
+		{method: "GET", path: api.PathRoles, serve: listRoles, crowd: s.lists},
 		{method: "GET", path: api.PathEvents, serve: listEvents, crowd: s.lists},
 		{method: "GET", path: api.PathCheckpoint, serve: getCheckpoint},
 		{method: "GET", path: api.PathInclusionProof, serve: getInclusionProof},
@@ -104,6 +122,14 @@ func (r *route) known(in string) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// maxBody is how many bytes a body can have at most.
+func (r *route) maxBody() int64 {
+	if r.policy {
+		return api.MaxPolicyBody
+	}
+	return api.MaxBody
 }
 
 // hasBody says whether a request comes with a body.

@@ -1,7 +1,7 @@
 // Package httpapi serves the HTTP API: it decodes, authenticates, asks the keyserver and writes what it
 // says. It has no opinion on what is allowed.
 //
-// Every request goes the same way, in [server.answer]: framing, authentication, limits, body,
+// Every request goes the same way, in [server.answer]: framing, authentication, limits, room, body,
 // specification, handler. Handlers return a value or an error; [server.write] alone writes, and [translate]
 // alone turns errors into problems. What the specification (package api) does not name is not served, and
 // what it names is validated here against it, for every route.
@@ -56,6 +56,8 @@ type server struct {
 	waits    *crowd
 	lists    *crowd
 	exports  *crowd
+	policies *crowd
+	changes  *crowd
 }
 
 // New returns the handler of everything under /api. The error says where the routes and the specification
@@ -79,6 +81,8 @@ func New(o Options) (http.Handler, error) {
 		ordinary: newLimiter(o.Limits), brakes: newLimiter(o.Limits), outside: newLimiter(o.Limits),
 		// The database has 8 connections for reading. Two are left to find out who asks, so that whoever revokes is heard.
 		waits: newCrowd(100, 0), lists: newCrowd(4, 4), exports: newCrowd(1, 2),
+		// A policy is large, and larger still when it is read. A change of the configuration makes keys, which can take long.
+		policies: newCrowd(2, 2), changes: newCrowd(2, 4),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {
@@ -154,15 +158,16 @@ func (s *server) answer(c *call) (a answer, err error) {
 			err = errPanic
 		}
 	}()
-	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.admit, s.readBody, s.validate} {
+	defer func() {
+		if c.entered {
+			c.route.crowd.leave()
+		}
+	}()
+	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.admit, s.enter, s.readBody, s.validate} {
 		if err := step(c); err != nil {
 			return answer{}, err
 		}
 	}
-	if !c.route.crowd.enter(c.Context()) {
-		return answer{}, errCrowded
-	}
-	defer c.route.crowd.leave()
 	for range tries {
 		a, err = c.route.serve(s, c)
 		if err != keyserver.ErrStale {
@@ -180,8 +185,8 @@ const tries = 3
 
 var errPanic = errors.New("a fault of the server; the log says more under the request id")
 
-// limit refuses a subject, or an address without a token, that asks too often. Revoking, rejecting and
-// withdrawing have a measure of their own, so that they work when everything else is overloaded (law 7).
+// limit refuses a subject, or an address without a token, that asks too often. Whatever ends or takes back something
+// has a measure of its own, so that it works when everything else is overloaded (law 7).
 func (s *server) limit(c *call) error {
 	switch c.route.access {
 	case open:
@@ -198,6 +203,16 @@ func (s *server) admit(c *call) error {
 		return errCrowded
 	}
 	c.inside = c.route.crowd
+	return nil
+}
+
+// enter waits until there is room to serve the request, before its body is read: that can be large.
+func (s *server) enter(c *call) error {
+	if !c.route.crowd.enter(c.Context()) {
+		c.close = hasBody(c.Request)
+		return errCrowded
+	}
+	c.entered = true
 	return nil
 }
 

@@ -37,8 +37,8 @@ func (s *server) checkFraming(c *call) error {
 		return malformed("", "send the body with Content-Length, not with Transfer-Encoding")
 	case !strings.EqualFold(cmp.Or(c.Header.Get("Content-Encoding"), "identity"), "identity"):
 		return refuse(api.UnsupportedMedia, "send the body without Content-Encoding")
-	case c.ContentLength > api.MaxBody:
-		return refuse(api.TooLarge, "the body is %d bytes long; %d are allowed", c.ContentLength, api.MaxBody)
+	case c.ContentLength > c.route.maxBody():
+		return refuse(api.TooLarge, "the body is %d bytes long; %d are allowed", c.ContentLength, c.route.maxBody())
 	case c.route.body == nil && c.route.operation != nil && hasBody(c.Request):
 		return malformed("", "%s takes no body", c.route)
 	}
@@ -60,11 +60,12 @@ func (s *server) readBody(c *call) error {
 	}
 	if c.route.body != nil {
 		var tooLarge *http.MaxBytesError
-		body, err := io.ReadAll(http.MaxBytesReader(c.out, c.Body, api.MaxBody))
+		most := c.maxBody()
+		body, err := io.ReadAll(http.MaxBytesReader(c.out, c.Body, most))
 		switch {
 		case errors.As(err, &tooLarge):
 			c.close = true
-			return refuse(api.TooLarge, "the body is longer than %d bytes", api.MaxBody)
+			return refuse(api.TooLarge, "the body is longer than %d bytes", most)
 		case err != nil:
 			c.close = true
 			return malformed("", "the body could not be read to its end")
@@ -80,6 +81,14 @@ func (s *server) readBody(c *call) error {
 		return fmt.Errorf("lifting the read deadline: %w", err)
 	}
 	return nil
+}
+
+// maxBody is how many bytes the body may have. A large policy is read from those alone whom the configuration is for.
+func (c *call) maxBody() int64 {
+	if c.route.policy && c.facts.ReadConfiguration(c.Caller.Subject) == nil {
+		return api.MaxPolicyBody
+	}
+	return api.MaxBody
 }
 
 // checkJSON refuses what lenient readers would understand in different ways: names twice, more than one

@@ -319,7 +319,7 @@ func TestKeysAreShownToThoseWithARoleOnThem(t *testing.T) {
 		t.Errorf("carol sees %+v", keys)
 	}
 	one := must[api.Key](t)(clientOf(k, "carol").Key(ctx, "fw-prod"))
-	if one.HasCertificate || one.Algorithm != "ECDSA-P256" || one.State != "active" {
+	if one.Algorithm != "ECDSA-P256" || one.State != "active" {
 		t.Errorf("the key is %+v", one)
 	}
 	der := must[[]byte](t)(x509.MarshalPKIXPublicKey(publicKey(t, clientOf(k, "carol"), "fw-prod")))

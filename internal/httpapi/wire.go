@@ -30,7 +30,7 @@ func keyOut(k law.Key) api.Key {
 		KeyID: string(k.ID), Type: string(k.Type), Algorithm: string(k.Algorithm), Hash: string(k.Hash), Schemes: texts(k.Schemes),
 		Requirement: k.Requirement.People(), MaxValidMS: k.MaxValidity.Milliseconds(), MaxUsageCount: k.MaxUses,
 		Approvals: string(k.Approvals), ArtifactsNeeded: k.ArtifactsNeeded, State: string(k.State), Keystore: k.Keystore,
-		Version: k.Version, Fingerprint: k.Fingerprint,
+		Version: k.Version, Fingerprint: k.Fingerprint, Adopted: k.Adopted, MayLeave: k.MayLeave, Profile: profileOut(k.Profile),
 		Attributes: (*api.KeyAttributes)(k.Attributes),
 	}
 }

@@ -177,6 +177,9 @@ func (c *call) start(status int, media string) {
 	c.out.WriteHeader(status)
 }
 
+// maxDetail is the most that is told of a problem, in bytes: a policy can have many faults.
+const maxDetail = 8000
+
 // problem completes and renders what err means for the caller. What only operators should know goes to
 // the log.
 func (s *server) problem(c *call, err error) (int, []byte) {
@@ -186,8 +189,8 @@ func (s *server) problem(c *call, err error) (int, []byte) {
 	if len(p.Pointer) > 1000 {
 		p.Pointer = ""
 	}
-	if len(p.Detail) > 2000 {
-		p.Detail = strings.ToValidUTF8(p.Detail[:2000], "")
+	if len(p.Detail) > maxDetail {
+		p.Detail = strings.ToValidUTF8(p.Detail[:maxDetail], "")
 	}
 	h := c.out.Header()
 	switch {
