@@ -26,6 +26,18 @@ func everyCommand(file string) [][]string {
 		{"operation", "list"}, {"operation", "show", op}, {"operation", "wait", op}, {"operation", "approve", op, "--digest", digest},
 		{"operation", "withdraw", op}, {"operation", "reject", op, "--reason", "r"}, {"operation", "revoke", op, "--reason", "r"},
 		{"sign", file, "--operation", op, "--key", "fw"}, {"verify", file, "--key", "fw", "--signature", file},
+		{"admin", "export"}, {"admin", "diff", "-f", file}, {"admin", "plan", "-f", file, "--description", "d"}, {"admin", "apply", op},
+		{"admin", "who-can", "fw"}, {"admin", "who-can", "fw", "-f", file}, {"admin", "session", "open", "--description", "d"},
+		{"admin", "session", "list"}, {"admin", "session", "show", op}, {"admin", "session", "authorise", op, "--digest", digest},
+		{"admin", "session", "withdraw", op}, {"admin", "session", "close", op},
+		{"admin", "subject", "list"}, {"admin", "subject", "disable", "s", "--reason", "r"}, {"admin", "subject", "enable", "s", "--session", op, "--reason", "r"},
+		{"admin", "subject", "create", "s", "--kind", "user", "--name", "n", "--identity", "https://i sub=1", "--session", op, "--reason", "r"},
+		{"admin", "subject", "change", "s", "--name", "n", "--session", op, "--reason", "r"},
+		{"admin", "role", "list"}, {"admin", "role", "create", "r", "--kind", "auditor", "--member", "s", "--session", op, "--reason", "r"},
+		{"admin", "role", "change", "r", "--add-member", "s", "--session", op, "--reason", "r"}, {"admin", "role", "remove", "r", "--session", op, "--reason", "r"},
+		{"admin", "key", "disable", "fw", "--reason", "r"}, {"admin", "key", "enable", "fw", "--session", op, "--reason", "r"},
+		{"admin", "key", "change", "fw", "--requirement", "2", "--session", op, "--reason", "r"}, {"admin", "key", "revoke", "fw", "--session", op, "--reason", "r"},
+		{"admin", "key", "replace-pair", "fw", "--session", op, "--reason", "r"},
 		{"audit", "list"}, {"audit", "checkpoint"}, {"audit", "export"}, {"audit", "export", "--output", file + ".log"},
 	}
 }
