@@ -67,6 +67,7 @@ var unwritten = []audit.Type{
 
 func TestEveryTypeOfEventIsWritten(t *testing.T) {
 	k := testkit.New(t)
+	everySessionEvent(k)
 	ask := testkit.Ask("fw-one")
 	ask.Keys[0].MaxUses = 2
 	used, rejected := k.Approve(k.Create(ask), "alice"), k.Create(ask)
@@ -110,6 +111,26 @@ func TestEveryTypeOfEventIsWritten(t *testing.T) {
 			t.Errorf("there are %d events %s", seen[of], of)
 		}
 	}
+}
+
+// everySessionEvent lets everything happen that can happen to administration sessions.
+func everySessionEvent(k *testkit.Kit) {
+	k.Helper()
+	policy := k.Policy(requiring("fw-one", 2))
+	if _, err := k.Keyserver.ApplyPlan(k.Context(), k.Caller("ada"), k.ActiveSession(&policy).ID); err != nil {
+		k.Fatal(err)
+	}
+	s := k.OpenSession(nil)
+	if _, err := k.Keyserver.WithdrawAuthorisation(k.Context(), k.Caller("ada"), s.ID); err != nil {
+		k.Fatal(err)
+	}
+	k.Authorise(s, "ada", "adam")
+	k.Configure(requiring("fw-one", 1))
+	k.Enable("adam", false) // lapses
+	_, err := k.ChangeIn(s, law.Changes{ReplacePairs: []law.KeyID{"fw-dev"}})
+	testkit.Refused(k, "a change in a session that has lapsed", err, law.Forbidden)
+	k.Clock.Step(time.Hour) // expires
+	k.Beat()
 }
 
 func TestProofsAreOfTheLogThereIs(t *testing.T) {

@@ -60,8 +60,13 @@ var reconfigurations = map[string]struct {
 	},
 }
 
-func require(k *testkit.Kit, id law.KeyID, people int) {
-	k.ReconfigureKey(id, func(key *law.Key) { key.Requirement = law.Require(people) })
+func require(k *testkit.Kit, id law.KeyID, people int) { k.Configure(requiring(id, people)) }
+
+// requiring changes what a key requires.
+func requiring(id law.KeyID, people int) func(*law.Configuration) {
+	return func(c *law.Configuration) {
+		testkit.ChangeKey(c, id, func(key *law.Key) { key.Requirement = law.Require(people) })
+	}
 }
 
 func state(k *testkit.Kit, id law.KeyID, s law.KeyState) {

@@ -21,7 +21,7 @@ import (
 
 func TestAServerDoesNotStartWithAKeyPairThatIsNotTheConfiguredOne(t *testing.T) {
 	k := testkit.New(t)
-	keys, err := software.Create(t.TempDir()+"/keys", []byte("passphrase"), software.Options{Iterations: software.MinIterations})
+	keys, err := software.Create(t.TempDir()+"/keys", []byte("another passphrase"), software.Options{Iterations: software.MinIterations})
 	if err != nil {
 		t.Fatal(err)
 	}
