@@ -12,13 +12,13 @@ import (
 // puts into the database. The keys have no key pair yet: no version, handle or public key. That their keystores exist
 // is for the caller to check, with [Config.HasKeystore].
 func ReadBootstrap(path string) (law.Configuration, error) {
-	data, err := strictyaml.ReadFile(path)
+	data, err := strictyaml.ReadFile(path, policy.MaxSize)
 	if err != nil {
 		return law.Configuration{}, fmt.Errorf("reading bootstrap file: %w", err)
 	}
 	c, problems := policy.Read(data)
 	if len(problems) > 0 {
-		return law.Configuration{}, strictyaml.InFile(path, problems)
+		return law.Configuration{}, strictyaml.Together(path, problems)
 	}
 	return c, nil
 }

@@ -131,6 +131,8 @@ func defaults() Config {
 	}
 }
 
+const maxFile = 1 << 20 // bytes
+
 // Read reads the configuration file. Relative paths in it are relative to the directory it is in. Secrets
 // that are in the environment are looked up with env, when they are read. The error tells everything that
 // was found wrong, a line each. What Read returns has yet to pass [Config.Check].
@@ -139,13 +141,13 @@ func Read(path string, env func(string) (string, bool)) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("reading configuration %s: %w", path, err)
 	}
-	data, err := strictyaml.ReadFile(path)
+	data, err := strictyaml.ReadFile(path, maxFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading configuration: %w", err)
 	}
 	c, problems := parse(data, filepath.Dir(abs), env)
 	if len(problems) > 0 {
-		return Config{}, strictyaml.InFile(path, problems)
+		return Config{}, strictyaml.Together(path, problems)
 	}
 	return c, nil
 }

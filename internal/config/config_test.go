@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/keyserver/internal/policy"
 	"example.org/keyserver/internal/strictyaml"
 )
 
@@ -215,19 +216,25 @@ func TestALongUnknownFieldIsShownInPart(t *testing.T) {
 	}
 }
 
-func TestAFileOfMoreThanAMebibyteIsRefused(t *testing.T) {
-	text := example(t, "development.yaml")
-	text += strings.Repeat("#", strictyaml.MaxFile-len(text))
-	if _, err := Read(write(t, text), environment(nil)); err != nil {
-		t.Errorf("a file of exactly the limit: %v", err)
+func TestAFileThatIsTooLargeIsRefused(t *testing.T) {
+	padded := func(file string, size int) string {
+		text := example(t, file)
+		return write(t, text+"#"+strings.Repeat("x", size-len(text)-1))
 	}
-	for _, err := range []error{
-		second(Read(write(t, text+"#"), environment(nil))),
-		second(ReadBootstrap(write(t, text+"#"))),
-	} {
-		if err == nil || !strings.HasSuffix(err.Error(), "the file is larger than 1048576 bytes") {
-			t.Errorf("error is %v", err)
-		}
+	for _, size := range []int{maxFile, maxFile + 1} {
+		_, err := Read(padded("development.yaml", size), environment(nil))
+		checkSize(t, err, size > maxFile, "the file is larger than 1048576 bytes")
+	}
+	for _, size := range []int{policy.MaxSize, policy.MaxSize + 1} {
+		_, err := ReadBootstrap(padded("bootstrap.yaml", size))
+		checkSize(t, err, size > policy.MaxSize, "the file is larger than 4194304 bytes")
+	}
+}
+
+func checkSize(t *testing.T, err error, refused bool, want string) {
+	t.Helper()
+	if (err != nil) != refused || refused && !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("error is %v", err)
 	}
 }
 

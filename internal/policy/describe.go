@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,124 +8,150 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-// Item is what a change does to one object, for people.
+// What becomes of an object.
+const (
+	Add    = "add"
+	Change = "change"
+	Remove = "remove"
+)
+
+// Item is what a change does to one object, for people: nothing in it can look like something else where it is shown.
 type Item struct {
 	Kind   string   // administration, issuer, key, subject or role
 	ID     string   // empty for the administration
-	Change string   // add, change or remove
-	Lines  []string // what of it is new, other or gone, in the words of the document
+	Change string   // Add, Change or Remove
+	Lines  []string // "+ field: value", "- field: value", "field: old → new", or "field: + member, - member"
 }
 
-// Describe says what a change does to the configuration before it, object by object. Of an object that changes only
-// what changes is told.
+// Describe says what a change does to the configuration before it, object by object, in the words of the document. Of
+// an object that changes it tells only what does, and of one that stays as it is nothing. Of the configuration before
+// it looks only at the objects that the change names.
 func Describe(c law.Changes, before law.Configuration) []Item {
 	var items []Item
 	if a := c.Set.Administration; a != (law.Administration{}) {
-		items = append(items, item("administration", "", administrationOf(before.Administration.Effective()), administrationOf(a.Effective())))
+		items = compare(items, "administration", "", fieldsOfAdministration(before.Administration), fieldsOfAdministration(a))
 	}
-	items = append(items, describe("issuer", c.Set.Issuers, before.Issuers, func(i law.Issuer) string { return i.URL }, propertiesOfIssuer)...)
-	items = append(items, describe("key", c.Set.Keys, before.Keys, func(k law.Key) string { return string(k.ID) }, propertiesOfKey)...)
-	items = append(items, describe("subject", c.Set.Subjects, before.Subjects, func(s law.Subject) string { return string(s.ID) }, propertiesOfSubject)...)
-	items = append(items, describe("role", c.Set.Roles, before.Roles, func(r law.Role) string { return string(r.ID) }, propertiesOfRole)...)
+	items = describe(items, "issuer", c.Set.Issuers, c.RemoveIssuers, before.Issuers, func(i law.Issuer) string { return i.URL }, fieldsOfIssuer)
+	items = describe(items, "key", c.Set.Keys, nil, before.Keys, func(k law.Key) law.KeyID { return k.ID }, fieldsOfKey)
 	for _, id := range c.ReplacePairs {
-		items = append(items, Item{"key", string(id), "change", []string{"a new key pair, which ends every open operation with the key"}})
+		items = append(items, Item{"key", scalar(string(id)), Change, []string{"+ a new key pair, which ends every open operation with this key"}})
 	}
-	for _, id := range c.RemoveRoles {
-		for _, r := range before.Roles {
-			if r.ID == id {
-				items = append(items, item("role", string(id), propertiesOfRole(r), nil))
-			}
+	items = describe(items, "subject", c.Set.Subjects, nil, before.Subjects, func(s law.Subject) law.SubjectID { return s.ID }, fieldsOfSubject)
+	return describe(items, "role", c.Set.Roles, c.RemoveRoles, before.Roles, func(r law.Role) law.RoleID { return r.ID }, fieldsOfRole)
+}
+
+// Text writes what a change does for a terminal. It says so if that is nothing.
+func Text(items []Item) string {
+	if len(items) == 0 {
+		return "nothing changes\n"
+	}
+	var b strings.Builder
+	for _, i := range items {
+		b.WriteString(strings.TrimSuffix(i.Change+" "+i.Kind+" "+i.ID, " ") + "\n")
+		for _, line := range i.Lines {
+			b.WriteString("    " + line + "\n")
 		}
 	}
-	for _, url := range c.RemoveIssuers {
-		for _, i := range before.Issuers {
-			if i.URL == url {
-				items = append(items, item("issuer", url, propertiesOfIssuer(i), nil))
-			}
+	return b.String()
+}
+
+func describe[T any, ID ~string](items []Item, kind string, set []T, remove []ID, before []T, id func(T) ID, of func(T) []field) []Item {
+	was := make(map[ID][]field, len(set)+len(remove))
+	for _, o := range set {
+		was[id(o)] = nil
+	}
+	for _, gone := range remove {
+		was[gone] = nil
+	}
+	for _, o := range before {
+		if _, named := was[id(o)]; named {
+			was[id(o)] = of(o)
 		}
+	}
+	for _, o := range set {
+		items = compare(items, kind, string(id(o)), was[id(o)], of(o))
+	}
+	for _, gone := range remove {
+		items = compare(items, kind, string(gone), was[gone], nil)
 	}
 	return items
 }
 
-func describe[T any](kind string, set, before []T, id func(T) string, of func(T) []property) []Item {
-	was := make(map[string]T, len(before))
-	for _, b := range before {
-		was[id(b)] = b
-	}
-	var items []Item
-	for _, s := range set {
-		var then []property
-		if b, known := was[id(s)]; known {
-			then = of(b)
-		}
-		items = append(items, item(kind, id(s), then, of(s)))
-	}
-	return items
-}
-
-// property is a field of an object: what it says, nothing if it is absent.
-type property struct {
+// field is a field of an object and what it says, as the document would: nothing if it is absent.
+type field struct {
 	name   string
 	values []string
-	list   bool // in no order
+	list   listKind
 }
 
-func one(name, value string) property {
-	if value == "" {
-		return property{name: name}
+type listKind int
+
+const (
+	noList listKind = iota
+	ordered
+	unordered
+)
+
+// compare adds an item that compares an object with what it was. Both have the same fields in the same order; nil: it
+// is not there.
+func compare(items []Item, kind, id string, was, is []field) []Item {
+	i := Item{Kind: kind, Change: Change}
+	if id != "" {
+		i.ID = scalar(id)
 	}
-	return property{name: name, values: []string{value}}
-}
-
-func many[T ~string](name string, values []T) property {
-	return property{name: name, values: texts(values), list: true}
-}
-
-// item compares an object with what it was. Both have the same properties in the same order; nil: it is not there.
-func item(kind, id string, then, now []property) Item {
-	i := Item{Kind: kind, ID: id, Change: "change"}
 	switch {
-	case then == nil:
-		i.Change = "add"
-	case now == nil:
-		i.Change = "remove"
+	case is == nil:
+		i.Change = Remove
+		is = absent(was)
+	case was == nil:
+		i.Change = Add
+		was = absent(is)
 	}
-	for n := range max(len(then), len(now)) {
-		var was, is property
-		if then != nil {
-			was = then[n]
-		}
-		if now != nil {
-			is = now[n]
-		}
-		if line := change(was, is); line != "" {
+	for n := range is {
+		if line := is[n].since(was[n]); line != "" {
 			i.Lines = append(i.Lines, line)
 		}
 	}
-	return i
+	if len(i.Lines) == 0 && i.Change == Change {
+		return items
+	}
+	return append(items, i)
 }
 
-func change(was, is property) string {
-	more, less := without(is.values, was.values), without(was.values, is.values)
-	name := is.name + ": "
+func absent(fields []field) []field {
+	none := slices.Clone(fields)
+	for n := range none {
+		none[n].values = nil
+	}
+	return none
+}
+
+// since says how the field differs from what it was, nothing if it does not.
+func (f field) since(was field) string {
 	switch {
-	case was.name == "" && len(is.values) > 0:
-		return "+ " + name + strings.Join(is.values, ", ")
-	case is.name == "" && len(was.values) > 0:
-		return "- " + was.name + ": " + strings.Join(was.values, ", ")
-	case len(more)+len(less) == 0 && (is.list || slices.Equal(was.values, is.values)):
+	case slices.Equal(f.values, was.values):
 		return ""
-	case !is.list:
-		return name + shown(was.values) + " → " + shown(is.values)
+	case len(was.values) == 0:
+		return "+ " + f.name + ": " + strings.Join(f.values, ", ")
+	case len(f.values) == 0:
+		return "- " + f.name + ": " + strings.Join(was.values, ", ")
+	case f.list == noList:
+		return f.name + ": " + was.values[0] + " → " + f.values[0]
 	}
 	var parts []string
-	for _, m := range more {
-		parts = append(parts, "+ "+m)
+	for _, v := range without(f.values, was.values) {
+		parts = append(parts, "+ "+v)
 	}
-	for _, l := range less {
-		parts = append(parts, "- "+l)
+	for _, v := range without(was.values, f.values) {
+		parts = append(parts, "- "+v)
 	}
-	return name + strings.Join(parts, ", ")
+	switch {
+	case len(parts) > 0:
+		return f.name + ": " + strings.Join(parts, ", ")
+	case f.list == unordered:
+		return ""
+	}
+	return f.name + ": in another order: " + strings.Join(f.values, ", ")
 }
 
 func without(a, b []string) []string {
@@ -137,80 +162,96 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(v string) bool { return in[v] })
 }
 
-func shown(values []string) string {
-	if len(values) == 0 {
-		return "none"
+func word[T ~string](name string, value T) field {
+	if value == "" {
+		return field{name: name}
 	}
-	return strings.Join(values, ", ")
+	return field{name: name, values: []string{scalar(string(value))}}
 }
 
-func administrationOf(a law.Administration) []property {
-	return []property{one("administrators", strconv.Itoa(a.Administrators)), one("active-validityms", strconv.FormatInt(a.Active.Milliseconds(), 10))}
+func number[T int | int64](name string, value T) field {
+	return field{name: name, values: []string{strconv.FormatInt(int64(value), 10)}}
 }
 
-func propertiesOfIssuer(i law.Issuer) []property {
-	actor := "required"
-	if i.ActorOptional {
-		actor = "optional"
+func truth(name string, value bool) field {
+	return field{name: name, values: []string{strconv.FormatBool(value)}}
+}
+
+// words is a list of texts.
+func words[T ~string](name string, kind listKind, values []T) field {
+	f := field{name: name, list: kind}
+	for _, v := range values {
+		f.values = append(f.values, scalar(string(v)))
 	}
-	if i.ActorClaim == "" {
-		actor = ""
+	return f
+}
+
+func fieldsOfAdministration(a law.Administration) []field {
+	a = a.Effective()
+	return []field{number("administrators", a.Administrators), number("active-validityms", a.Active.Milliseconds())}
+}
+
+func fieldsOfIssuer(i law.Issuer) []field {
+	actor := ""
+	if i.ActorClaim != "" {
+		actor = choice(i.ActorOptional, "optional", "required")
 	}
-	return []property{
-		many("audiences", i.Audiences), many("algorithms", i.Algorithms), many("types", i.Types), one("keys-url", i.KeysURL),
-		one("actor-claim", i.ActorClaim), one("actor", actor), many("captured-claims", i.Captured),
+	return []field{
+		words("audiences", ordered, i.Audiences), words("algorithms", ordered, i.Algorithms), words("types", ordered, i.Types),
+		word("keys-url", i.KeysURL), word("actor-claim", i.ActorClaim), word("actor", actor), words("captured-claims", ordered, i.Captured),
 	}
 }
 
-func propertiesOfSubject(s law.Subject) []property {
-	var identities, actors []string
+func fieldsOfSubject(s law.Subject) []field {
+	identities, actors := field{name: "identities", list: ordered}, field{name: "actors", list: ordered}
 	for _, i := range s.Identities {
-		var claims []string
-		for _, claim := range slices.Sorted(maps.Keys(i.Claims)) {
-			claims = append(claims, claim+" = "+strings.Join(i.Claims[claim], " or "))
-		}
-		identities = append(identities, "at "+i.Issuer+" with "+strings.Join(claims, " and "))
+		identities.values = append(identities.values, identity(i))
 	}
 	for _, a := range s.Actors {
-		actors = append(actors, a.Value+" at "+a.Issuer)
+		actors.values = append(actors.values, actor(a))
 	}
-	return []property{
-		one("kind", string(s.Kind)), one("name", s.Name), one("enabled", strconv.FormatBool(s.Enabled)),
-		many("identities", identities), many("actors", actors),
-	}
+	return []field{word("kind", s.Kind), word("name", s.Name), truth("enabled", s.Enabled), identities, actors}
 }
 
-func propertiesOfRole(r law.Role) []property {
-	return []property{one("kind", string(r.Kind)), many("keys", r.Keys), many("members", r.Members)}
+func fieldsOfRole(r law.Role) []field {
+	return []field{word("kind", r.Kind), words("keys", unordered, r.Keys), words("members", unordered, r.Members)}
 }
 
-func propertiesOfKey(k law.Key) []property {
-	artifacts, extractable := "optional", "refused"
-	if k.ArtifactsNeeded {
-		artifacts = "required"
+// fieldsOfKey begins with what lets the key be used.
+func fieldsOfKey(k law.Key) []field {
+	extractable := ""
+	if k.Adopted != "" {
+		extractable = choice(k.MayLeave, "allowed", "refused")
 	}
-	if k.MayLeave {
-		extractable = "allowed"
+	all := []field{
+		word("type", k.Type), word("state", k.State), number("requirement", k.Requirement.People()), word("approvals", k.Approvals),
+		word("artifacts", choice(k.ArtifactsNeeded, "required", "optional")), number("max-validityms", k.MaxValidity.Milliseconds()),
+		number("max-usagecount", k.MaxUses), word("algorithm", k.Algorithm), word("hash", k.Hash), words("schemes", ordered, k.Schemes),
+		word("keystore", k.Keystore), word("adopt", k.Adopted), word("extractable", extractable),
 	}
-	if k.Adopted == "" {
-		extractable = ""
+	return append(all, fieldsOfProfile(k.Profile, k.Type)...)
+}
+
+func fieldsOfProfile(p *law.Profile, of law.KeyType) []field {
+	const in = "certificate."
+	if p == nil {
+		return absent(fieldsOfProfile(&law.Profile{}, of))
 	}
-	all := []property{
-		one("type", string(k.Type)), one("state", string(k.State)), one("requirement", strconv.Itoa(k.Requirement.People())),
-		one("algorithm", string(k.Algorithm)), one("hash", string(k.Hash)), many("schemes", k.Schemes),
-		one("max-validityms", strconv.FormatInt(k.MaxValidity.Milliseconds(), 10)), one("max-usagecount", strconv.Itoa(k.MaxUses)),
-		one("approvals", string(k.Approvals)), one("artifacts", artifacts), one("keystore", k.Keystore), one("adopt", k.Adopted),
-		one("extractable", extractable),
-	}
-	p := law.Profile{}
-	validity, pathLength := "", ""
-	if k.Profile != nil {
-		p = *k.Profile
-		validity, pathLength = strconv.FormatInt(p.Validity.Milliseconds(), 10), strconv.Itoa(p.PathLen)
-	}
+	var all []field
 	for _, a := range subjectOf(p.Subject) {
-		all = append(all, one("certificate "+a.name, a.value))
+		all = append(all, word(in+"subject."+a.name, a.value))
 	}
-	return append(all, one("certificate validityms", validity), one("certificate path-length", pathLength),
-		many("certificate key-usage", p.KeyUsage), many("certificate extended-key-usage", p.ExtendedKeyUsage), one("certificate crl-url", p.CRLURL))
+	length := field{name: in + "path-length"}
+	if of != law.Firmware {
+		length = number(length.name, p.PathLen)
+	}
+	return append(all, number(in+"validityms", p.Validity.Milliseconds()), length, words(in+"key-usage", ordered, p.KeyUsage),
+		words(in+"extended-key-usage", ordered, p.ExtendedKeyUsage), word(in+"crl-url", p.CRLURL))
+}
+
+func choice(yes bool, then, otherwise string) string {
+	if yes {
+		return then
+	}
+	return otherwise
 }

@@ -1,20 +1,20 @@
 package policy
 
 import (
-	"encoding/json/v2"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"example.org/keyserver/internal/law"
 )
 
-const heading = `# The configuration of a keyserver: who may sign in, who may do what, and the keys.
-# Change it here, and make a plan of the difference: ks admin plan -f FILE --description TEXT
-# Roles and issuers that are not named go; subjects and keys never do: disable them, or revoke keys.
+const heading = `# The configuration of a keyserver: who may sign in, who may do what, and the keys. Key pairs and certificates are not in it.
+# Change it here and make a plan of the difference: ks admin plan -f FILE --description TEXT
+# It is whole: roles and issuers that it does not name go. Subjects and keys never go: disable them, or revoke a key.
+
 `
 
 // Write writes a policy, which [Parse] reads as the same configuration. Key pairs and certificates are no part of it;
@@ -22,6 +22,7 @@ const heading = `# The configuration of a keyserver: who may sign in, who may do
 func Write(c law.Configuration) []byte {
 	w := &writer{}
 	w.b.WriteString(heading)
+	c.Administration = c.Administration.Effective()
 	w.configuration(c)
 	return []byte(w.b.String())
 }
@@ -32,12 +33,16 @@ func WriteFragment(c law.Changes) []byte {
 	w.configuration(c.Set)
 	if len(c.RemoveRoles)+len(c.RemoveIssuers) > 0 {
 		w.line(0, "remove:")
-		w.list(1, "roles", c.RemoveRoles)
-		w.list(1, "issuers", c.RemoveIssuers)
+		list(w, 1, "roles", c.RemoveRoles)
+		list(w, 1, "issuers", c.RemoveIssuers)
 	}
-	w.list(0, "replace-pairs", c.ReplacePairs)
+	list(w, 0, "replace-pairs", c.ReplacePairs)
 	return []byte(w.b.String())
 }
+
+// width is how long a line may be, in bytes, before an object or a list in it is written in several. One text is never
+// broken.
+const width = 140
 
 type writer struct{ b strings.Builder }
 
@@ -48,9 +53,17 @@ func (w *writer) line(depth int, format string, args ...any) {
 }
 
 // list writes a field that is a list, nothing if the list is empty.
-func (w *writer) list(depth int, name string, values any) {
-	if s := flow(values); s != "[]" {
-		w.line(depth, "%s: %s", name, s)
+func list[T ~string](w *writer, depth int, name string, values []T) {
+	if len(values) == 0 {
+		return
+	}
+	if s := name + ": " + flow(values); 2*depth+len(s) <= width {
+		w.line(depth, "%s", s)
+		return
+	}
+	w.line(depth, "%s:", name)
+	for _, v := range values {
+		w.line(depth+1, "- %s", scalar(string(v)))
 	}
 }
 
@@ -61,10 +74,20 @@ func (w *writer) text(depth int, name, value string) {
 	}
 }
 
+// inOneLine writes an object of a list in one line if that is not too long, and says whether it did.
+func (w *writer) inOneLine(fields ...string) bool {
+	s := "- {" + strings.Join(slices.DeleteFunc(fields, func(f string) bool { return f == "" }), ", ") + "}"
+	if 2+len(s) > width {
+		return false
+	}
+	w.line(1, "%s", s)
+	return true
+}
+
 func (w *writer) configuration(c law.Configuration) {
 	if a := c.Administration; a != (law.Administration{}) {
-		effective := a.Effective()
-		w.line(0, "administration: {administrators: %d, active-validityms: %d}", effective.Administrators, effective.Active.Milliseconds())
+		a = a.Effective()
+		w.line(0, "administration: {administrators: %d, active-validityms: %d}", a.Administrators, a.Active.Milliseconds())
 	}
 	section(w, "issuers", c.Issuers, w.issuer)
 	section(w, "subjects", c.Subjects, w.subject)
@@ -87,54 +110,90 @@ func section[T any](w *writer, name string, items []T, write func(T)) {
 
 func (w *writer) issuer(i law.Issuer) {
 	w.line(1, "- url: %s", scalar(i.URL))
-	w.list(2, "audiences", i.Audiences)
-	w.list(2, "algorithms", i.Algorithms)
-	w.list(2, "types", i.Types)
+	list(w, 2, "audiences", i.Audiences)
+	list(w, 2, "algorithms", i.Algorithms)
+	list(w, 2, "types", i.Types)
 	w.text(2, "keys-url", i.KeysURL)
 	w.text(2, "actor-claim", i.ActorClaim)
 	if i.ActorOptional {
 		w.line(2, "actor: optional")
 	}
-	w.list(2, "captured-claims", i.Captured)
+	list(w, 2, "captured-claims", i.Captured)
 }
 
 func (w *writer) subject(s law.Subject) {
-	w.line(1, "- id: %s", scalar(string(s.ID)))
-	w.line(2, "kind: %s", s.Kind)
-	w.line(2, "name: %s", scalar(s.Name))
+	enabled := ""
 	if !s.Enabled {
-		w.line(2, "enabled: false")
+		enabled = "enabled: false"
 	}
-	if len(s.Identities) > 0 {
-		w.line(2, "identities:")
-	}
+	var identities, actors []string
 	for _, i := range s.Identities {
-		var claims []string
-		for _, claim := range slices.Sorted(maps.Keys(i.Claims)) {
-			claims = append(claims, scalar(claim)+": "+oneOrMore(i.Claims[claim]))
-		}
-		w.line(3, "- {issuer: %s, claims: {%s}}", scalar(i.Issuer), strings.Join(claims, ", "))
-	}
-	if len(s.Actors) > 0 {
-		w.line(2, "actors:")
+		identities = append(identities, identity(i))
 	}
 	for _, a := range s.Actors {
-		w.line(3, "- {issuer: %s, value: %s}", scalar(a.Issuer), scalar(a.Value))
+		actors = append(actors, actor(a))
+	}
+	id, kind, name := "id: "+scalar(string(s.ID)), "kind: "+string(s.Kind), "name: "+scalar(s.Name)
+	if w.inOneLine(id, kind, name, enabled, bracketed("identities", identities), bracketed("actors", actors)) {
+		return
+	}
+	w.line(1, "- %s", id)
+	w.line(2, "%s", kind)
+	w.line(2, "%s", name)
+	if enabled != "" {
+		w.line(2, "%s", enabled)
+	}
+	w.block(2, "identities", identities)
+	w.block(2, "actors", actors)
+}
+
+// block writes a field that is a list of mappings, nothing if the list is empty.
+func (w *writer) block(depth int, name string, items []string) {
+	if len(items) == 0 {
+		return
+	}
+	w.line(depth, "%s:", name)
+	for _, i := range items {
+		w.line(depth+1, "- %s", i)
 	}
 }
 
-func oneOrMore(values []string) string {
-	if len(values) == 1 {
-		return scalar(values[0])
+func bracketed(name string, items []string) string {
+	if len(items) == 0 {
+		return ""
 	}
-	return flow(values)
+	return name + ": [" + strings.Join(items, ", ") + "]"
+}
+
+func identity(i law.Identity) string {
+	var claims []string
+	for _, claim := range slices.Sorted(maps.Keys(i.Claims)) {
+		values := i.Claims[claim]
+		if len(values) == 1 {
+			claims = append(claims, scalar(claim)+": "+scalar(values[0]))
+			continue
+		}
+		claims = append(claims, scalar(claim)+": "+flow(values))
+	}
+	return fmt.Sprintf("{issuer: %s, claims: {%s}}", scalar(i.Issuer), strings.Join(claims, ", "))
+}
+
+func actor(a law.ActorName) string {
+	return fmt.Sprintf("{issuer: %s, value: %s}", scalar(a.Issuer), scalar(a.Value))
 }
 
 func (w *writer) role(r law.Role) {
-	w.line(1, "- id: %s", scalar(string(r.ID)))
-	w.line(2, "kind: %s", r.Kind)
-	w.list(2, "keys", r.Keys)
-	w.list(2, "members", r.Members)
+	id, kind, keys := "id: "+scalar(string(r.ID)), "kind: "+string(r.Kind), ""
+	if len(r.Keys) > 0 {
+		keys = "keys: " + flow(r.Keys)
+	}
+	if w.inOneLine(id, kind, keys, "members: "+flow(r.Members)) {
+		return
+	}
+	w.line(1, "- %s", id)
+	w.line(2, "%s", kind)
+	list(w, 2, "keys", r.Keys)
+	list(w, 2, "members", r.Members)
 }
 
 func (w *writer) key(k law.Key) {
@@ -145,16 +204,12 @@ func (w *writer) key(k law.Key) {
 	w.line(2, "type: %s", k.Type)
 	w.line(2, "algorithm: %s", k.Algorithm)
 	w.line(2, "hash: %s", k.Hash)
-	w.list(2, "schemes", k.Schemes)
+	list(w, 2, "schemes", k.Schemes)
 	w.line(2, "requirement: %d", k.Requirement.People())
 	w.line(2, "max-validityms: %d", k.MaxValidity.Milliseconds())
 	w.line(2, "max-usagecount: %d", k.MaxUses)
 	w.line(2, "approvals: %s", k.Approvals)
-	artifacts := "optional"
-	if k.ArtifactsNeeded {
-		artifacts = "required"
-	}
-	w.line(2, "artifacts: %s", artifacts)
+	w.line(2, "artifacts: %s", choice(k.ArtifactsNeeded, "required", "optional"))
 	w.line(2, "keystore: %s", scalar(k.Keystore))
 	w.text(2, "adopt", k.Adopted)
 	if k.MayLeave {
@@ -181,8 +236,8 @@ func (w *writer) profile(p law.Profile, of law.KeyType) {
 	if of != law.Firmware {
 		w.line(3, "path-length: %d", p.PathLen)
 	}
-	w.list(3, "key-usage", p.KeyUsage)
-	w.list(3, "extended-key-usage", p.ExtendedKeyUsage)
+	list(w, 3, "key-usage", p.KeyUsage)
+	list(w, 3, "extended-key-usage", p.ExtendedKeyUsage)
 	w.text(3, "crl-url", p.CRLURL)
 }
 
@@ -197,38 +252,12 @@ func subjectOf(n law.Name) []attribute {
 }
 
 // flow writes a list of texts in one line.
-func flow(values any) string {
+func flow[T ~string](values []T) string {
 	var words []string
-	for _, v := range textsOf(values) {
-		words = append(words, scalar(v))
+	for _, v := range values {
+		words = append(words, scalar(string(v)))
 	}
 	return "[" + strings.Join(words, ", ") + "]"
-}
-
-func textsOf(values any) []string {
-	switch values := values.(type) {
-	case []string:
-		return values
-	case []law.KeyID:
-		return texts(values)
-	case []law.SubjectID:
-		return texts(values)
-	case []law.RoleID:
-		return texts(values)
-	case []law.Scheme:
-		return texts(values)
-	case []law.KeyUsage:
-		return texts(values)
-	}
-	panic(fmt.Sprintf("policy: a list of %T cannot be written", values))
-}
-
-func texts[T ~string](values []T) []string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = string(v)
-	}
-	return out
 }
 
 // What can stand without quotes wherever a text can, and means itself to every YAML reader.
@@ -237,13 +266,31 @@ var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._/+@-]*( [A-Za-z0-9._/+@-]+)
 // Words that YAML readers take for something else, some of them only old ones.
 var taken = []string{"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
+// scalar writes one text, in quotes where it needs them.
 func scalar(s string) string {
 	if plain.MatchString(s) && !slices.Contains(taken, strings.ToLower(s)) {
 		return s
 	}
-	out, err := json.Marshal(s) // a JSON text is a double-quoted text of YAML
-	if err != nil {
-		return strconv.QuoteToASCII(s) // no valid UTF-8: no reader takes it
+	return quoted(s)
+}
+
+// quoted writes a text in double quotes, and what cannot be shown safely as its code.
+func quoted(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case law.CheckLine("x"+string(r), utf8.UTFMax+1) == nil:
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
 	}
-	return string(out)
+	b.WriteByte('"')
+	return b.String()
 }

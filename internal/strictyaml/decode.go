@@ -5,14 +5,11 @@ package strictyaml
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,56 +24,8 @@ import (
 // converts where it can (a number becomes text, null becomes 0, 010 becomes 8), and in a file that says how
 // many people must approve, a conversion nobody asked for is a hole.
 
-// Bounds.
-const (
-	MaxFile     = 1 << 20 // bytes
-	maxDepth    = 16      // of nested lists and mappings in one line; the parser takes quadratic time
-	MaxProblems = 20      // told at once
-)
-
-// ReadFile reads a whole file of at most MaxFile bytes.
-func ReadFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > MaxFile {
-		return nil, fmt.Errorf("%s: the file is larger than %d bytes", path, MaxFile)
-	}
-	return data, nil
-}
-
-// InFile makes one error of several problems, each on a line of its own that begins with the path.
-func InFile(path string, problems []error) error {
-	var all []error
-	for i, p := range problems {
-		if i == MaxProblems {
-			all = append(all, fmt.Errorf("%s: and %d more", path, len(problems)-i))
-			break
-		}
-		all = append(all, fmt.Errorf("%s: %w", path, p))
-	}
-	return errors.Join(all...)
-}
-
-// Milliseconds is a length of time as the files write it: a whole number of milliseconds.
-type Milliseconds int64
-
-const maxMilliseconds = 100 * 365 * 24 * 60 * 60 * 1000 // 100 years: what [Milliseconds.Duration] can always hold
-
-// Duration returns the length of time.
-func (m Milliseconds) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
-
-// Line is where an item begins in the text. Embed it.
-type Line int
-
-// SetLine implements what [Decode] looks for.
-func (l *Line) SetLine(n int) { *l = Line(n) }
+// maxFound is how many problems are found before nothing more is looked for.
+const maxFound = 100
 
 type decoder struct{ problems []error }
 
@@ -101,9 +50,13 @@ func (d *decoder) parse(data []byte) ast.Node {
 		d.refuse(nil, "the file begins with a byte order mark; save it without one")
 		return nil
 	}
+	if marks(data) > maxMarks {
+		d.refuse(nil, "the file has more than %d punctuation marks and lines", maxMarks)
+		return nil
+	}
 	tokens := lexer.Tokenize(string(data))
-	if at := tooDeep(tokens); at != nil {
-		d.refuse(at, "lists and mappings are nested more than %d deep", maxDepth)
+	if at, problem := tooMuch(tokens); at != nil {
+		d.refuse(at, "%s", problem)
 		return nil
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // duplicates are refused below, with both places
@@ -123,27 +76,6 @@ func (d *decoder) parse(data []byte) ast.Node {
 		return nil
 	}
 	return file.Docs[0].Body
-}
-
-func tooDeep(tokens token.Tokens) *token.Token {
-	flow, line, entries := 0, 0, 0
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, entries = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.MappingStartType, token.SequenceStartType:
-			flow++
-		case token.MappingEndType, token.SequenceEndType:
-			flow--
-		case token.SequenceEntryType:
-			entries++
-		}
-		if flow > maxDepth || entries > maxDepth {
-			return t
-		}
-	}
-	return nil
 }
 
 func (d *decoder) refuse(at *token.Token, format string, args ...any) {
@@ -168,8 +100,6 @@ type (
 	placed interface{ SetLine(int) }
 	// faulty says what is wrong between its fields, nothing if all is well.
 	faulty interface{ Fault() string }
-	// OneOrMore is a list of text that may be written as one text.
-	OneOrMore []string
 )
 
 // value decodes one node. The name is that of the field, for people; key is the token that names it.
@@ -295,6 +225,9 @@ func (d *decoder) entries(n ast.Node, name string, v reflect.Value) {
 func (d *decoder) keys(mapping *ast.MappingNode, use func(key *token.Token, value ast.Node)) {
 	first := map[string]*token.Token{}
 	for _, entry := range mapping.Values {
+		if len(d.problems) > maxFound {
+			return
+		}
 		key := entry.Key.GetToken()
 		if _, ok := entry.Key.(*ast.StringNode); !ok {
 			d.refuse(key, "a field name must be plain text; merge keys, numbers and the like are not allowed here")
@@ -318,6 +251,9 @@ func (d *decoder) list(n ast.Node, name string, v reflect.Value) {
 	v.Set(reflect.MakeSlice(v.Type(), len(sequence.Values), len(sequence.Values)))
 	seen := map[string]bool{}
 	for i, item := range sequence.Values {
+		if len(d.problems) > maxFound {
+			return
+		}
 		d.value(item, sequence.GetToken(), fmt.Sprintf("entry %d of %s", i+1, name), v.Index(i))
 		if v.Index(i).Kind() != reflect.String {
 			continue
@@ -384,30 +320,4 @@ func (d *decoder) milliseconds(n ast.Node, name string, v reflect.Value) {
 		return
 	}
 	v.SetInt(value)
-}
-
-// Fields lists the fields of a type as people write them, such as keys[].keyid, each with whether it may be absent.
-func Fields(t reflect.Type) []Field { return nested("", t) }
-
-// Field is a field of a file.
-type Field struct {
-	Name     string
-	Optional bool
-}
-
-func nested(prefix string, t reflect.Type) []Field {
-	switch {
-	case t.Kind() == reflect.Pointer:
-		return nested(prefix, t.Elem())
-	case t.Kind() == reflect.Slice:
-		return nested(prefix+"[]", t.Elem())
-	case t.Kind() != reflect.Struct:
-		return nil
-	}
-	var out []Field
-	for _, f := range fieldsOf(t) {
-		name := strings.TrimPrefix(prefix+"."+f.name, ".")
-		out = append(append(out, Field{name, f.optional}), nested(name, t.Field(f.index).Type)...)
-	}
-	return out
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// MaxName is the most of a name that is compared and shown.
-const MaxName = 64 // bytes of a name that are shown and compared
+// MaxName is how many bytes of an unknown name are compared and shown.
+const MaxName = 64
 
 func names(fields []field) []string {
 	var out []string
