@@ -23,6 +23,7 @@ func example(t testing.TB) string {
 // is the same.
 func FuzzParse(f *testing.F) {
 	f.Add(example(f))
+	f.Add(string(policy.Write(parsed(f, example(f)))))
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := policy.Parse([]byte(text))
 		if err != nil {
@@ -53,12 +54,21 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// What is accepted changes something, is told, and written and read again it is the same.
 func FuzzParseFragment(f *testing.F) {
+	f.Add(example(f))
 	f.Add("roles:\n  - {id: r, kind: approver, keys: [k], members: [m]}\nremove: {roles: [a]}\nreplace-pairs: [k]\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := policy.ParseFragment([]byte(text))
 		if err != nil {
+			if !c.Empty() {
+				t.Fatalf("something came with %v", err)
+			}
 			return
+		}
+		told := policy.Text(policy.Describe(c, law.Configuration{}))
+		if i := strings.IndexFunc(told, func(r rune) bool { return r != '\n' && law.CheckLine("x"+string(r), 10) != nil }); i >= 0 {
+			t.Fatalf("byte %d cannot be shown safely: %q", i, told)
 		}
 		again, err := policy.ParseFragment(policy.WriteFragment(c))
 		if err != nil || string(policy.WriteFragment(again)) != string(policy.WriteFragment(c)) {

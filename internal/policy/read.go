@@ -77,11 +77,11 @@ func (f fragment) faults() []error {
 	}
 	said := map[string]line{}
 	once := func(kind, id string, at line) {
-		if first, twice := said[kind+id]; twice {
+		if first, twice := said[kind+" "+id]; twice {
 			refuse(at, fmt.Errorf("%s %s is named twice; the first is in line %d", kind, id, first))
 			return
 		}
-		said[kind+id] = at
+		said[kind+" "+id] = at
 	}
 	var remove removeItem
 	if f.Remove != nil {
@@ -91,25 +91,25 @@ func (f fragment) faults() []error {
 		refuse(a.line, a.law().Check())
 	}
 	for _, i := range f.Issuers {
-		once("issuer ", i.URL, i.line)
+		once("issuer", i.URL, i.line)
 		refuse(i.line, i.law().Check())
 		if slices.Contains(remove.Issuers, i.URL) {
 			refuse(i.line, fmt.Errorf("issuer %s is to be removed as well; say one of the two", i.URL))
 		}
 	}
 	for _, k := range f.Keys {
-		once("key ", k.KeyID, k.line)
+		once("key", k.KeyID, k.line)
 		refuse(k.line, k.law().Check())
 		if slices.Contains(f.ReplacePairs, k.KeyID) {
 			refuse(k.line, fmt.Errorf("key %s is to get a new key pair as well; make the two changes one after the other", k.KeyID))
 		}
 	}
 	for _, s := range f.Subjects {
-		once("subject ", s.ID, s.line)
+		once("subject", s.ID, s.line)
 		refuse(s.line, s.law().Check())
 	}
 	for _, r := range f.Roles {
-		once("role ", r.ID, r.line)
+		once("role", r.ID, r.line)
 		if slices.Contains(remove.Roles, r.ID) {
 			refuse(r.line, fmt.Errorf("role %s is to be removed as well; say one of the two", r.ID))
 		}

@@ -42,7 +42,7 @@ func WriteFragment(c law.Changes) []byte {
 
 // width is how long a line may be, in bytes, before an object or a list in it is written in several. One text is never
 // broken.
-const width = 140
+const width = 160
 
 type writer struct{ b strings.Builder }
 
@@ -169,11 +169,11 @@ func identity(i law.Identity) string {
 	var claims []string
 	for _, claim := range slices.Sorted(maps.Keys(i.Claims)) {
 		values := i.Claims[claim]
+		name, value := scalar(claim), flow(values)
 		if len(values) == 1 {
-			claims = append(claims, scalar(claim)+": "+scalar(values[0]))
-			continue
+			value = scalar(values[0])
 		}
-		claims = append(claims, scalar(claim)+": "+flow(values))
+		claims = append(claims, name+": "+value)
 	}
 	return fmt.Sprintf("{issuer: %s, claims: {%s}}", scalar(i.Issuer), strings.Join(claims, ", "))
 }
@@ -261,7 +261,7 @@ func flow[T ~string](values []T) string {
 }
 
 // What can stand without quotes wherever a text can, and means itself to every YAML reader.
-var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._/+@-]*( [A-Za-z0-9._/+@-]+)*$`)
+var plain = regexp.MustCompile(`^(https?://)?[A-Za-z][A-Za-z0-9_./+@-]*( [A-Za-z0-9_./+@-]+)*$`)
 
 // Words that YAML readers take for something else, some of them only old ones.
 var taken = []string{"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
