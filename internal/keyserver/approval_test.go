@@ -335,14 +335,15 @@ func TestAR08_NothingBringsAnExpiredOperationBack(t *testing.T) {
 // AR-09
 func TestAR09_ARequirementThatNobodyCanMeetIsRefusedAtCreation(t *testing.T) {
 	k := testkit.New(t)
-	k.ReconfigureKey("fw-prod", func(key *law.Key) { key.Requirement = law.Require(5) })
+	require(k, "fw-prod", 4) // of four approvers
+	k.Enable("carol", false)
 	_, err := k.CreateAs(k.Caller("olga"), testkit.Ask("fw-dev", "fw-prod"))
 	testkit.Refused(t, "an operation that nobody could approve", err, law.Impossible)
 	refused := k.EventsOf("", audit.OperationRefused)
 	if len(refused) != 1 || refused[0].Refusal != law.Impossible || refused[0].Actor.Subject != "olga" || k.Count("", audit.OperationCreated) != 0 {
 		t.Errorf("the events are %+v", refused)
 	}
-	k.ReconfigureKey("fw-prod", func(key *law.Key) { key.Requirement = law.Require(1) })
+	require(k, "fw-prod", 1)
 	list, err := k.Keyserver.Operations(k.Context(), k.Caller("olga"), keyserver.OperationFilter{Page: keyserver.Page{Limit: 10}})
 	if err != nil || len(list.Operations) != 0 {
 		t.Errorf("what was refused is there after all: %+v (%v)", list, err)

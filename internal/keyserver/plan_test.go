@@ -338,3 +338,41 @@ func TestAPlanWhoseAnswerIsLostIsAppliedOnce(t *testing.T) {
 	_, err = apply(k, "ada", s)
 	testkit.Refused(t, "applying it again", err, law.Forbidden)
 }
+
+func TestWhoCanIsAnsweredForWhatIsAndForWhatIsPlanned(t *testing.T) {
+	k := testkit.New(t)
+	policy := k.Policy(newProduct)
+	s := k.OpenSession(&policy)
+	approvers := func(key law.KeyID, planned *law.Configuration, in law.SessionID) []law.SubjectID {
+		t.Helper()
+		who, err := k.Keyserver.WhoCan(k.Context(), k.Caller("audrey"), key, planned, in)
+		if err != nil {
+			t.Error(err)
+		}
+		return who.Approvers
+	}
+	if got := approvers("fw-one", nil, ""); !slices.Equal(got, []law.SubjectID{"alice", "bob", "dave", "peter"}) {
+		t.Errorf("approvers are %v", got)
+	}
+	for what, got := range map[string][]law.SubjectID{"planned": approvers("fw-new", &policy, ""), "in the session": approvers("fw-new", nil, s.ID)} {
+		if !slices.Equal(got, []law.SubjectID{"alice", "bob"}) {
+			t.Errorf("approvers as it is %s are %v", what, got)
+		}
+	}
+	size := k.LogSize()
+	for what, ask := range map[string]func() error{
+		"a key that is not there": func() error {
+			_, err := k.Keyserver.WhoCan(k.Context(), k.Caller("ada"), "fw-new", nil, "")
+			return err
+		},
+		"a session that is not there": func() error {
+			_, err := k.Keyserver.WhoCan(k.Context(), k.Caller("ada"), "fw-one", nil, "none")
+			return err
+		},
+	} {
+		testkit.Refused(t, what, ask(), law.NotFound)
+	}
+	if n := k.LogSize() - size; n != 0 {
+		t.Errorf("asking left %d events", n)
+	}
+}
