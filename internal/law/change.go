@@ -1,6 +1,8 @@
 package law
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"slices"
 	"time"
@@ -88,6 +90,9 @@ func (c Changes) On(f Facts, pairs map[KeyID]KeyPair, m Mode) (Configuration, er
 	if c.Empty() {
 		return Configuration{}, refuse(Impossible, "nothing would change")
 	}
+	if err := c.once(); err != nil {
+		return Configuration{}, err
+	}
 	next := f.Configuration()
 	if a := c.Set.Administration; a != (Administration{}) {
 		next.Administration = a
@@ -144,6 +149,54 @@ func (c Changes) On(f Facts, pairs map[KeyID]KeyPair, m Mode) (Configuration, er
 	return next, nil
 }
 
+// once refuses a change that names an object twice: nobody could tell which of the two is meant.
+func (c Changes) once() error {
+	type object struct{ kind, id string }
+	var objects []object
+	for _, i := range c.Set.Issuers {
+		objects = append(objects, object{"issuer", i.URL})
+	}
+	for _, s := range c.Set.Subjects {
+		objects = append(objects, object{"subject", string(s.ID)})
+	}
+	for _, r := range c.Set.Roles {
+		objects = append(objects, object{"role", string(r.ID)})
+	}
+	for _, k := range c.Set.Keys {
+		objects = append(objects, object{"key", string(k.ID)})
+	}
+	for _, id := range c.RemoveRoles {
+		objects = append(objects, object{"role", string(id)})
+	}
+	for _, url := range c.RemoveIssuers {
+		objects = append(objects, object{"issuer", url})
+	}
+	for _, id := range c.ReplacePairs {
+		objects = append(objects, object{"key", string(id)})
+	}
+	named := make(map[object]bool, len(objects))
+	for _, o := range objects {
+		if named[o] {
+			return refuse(Impossible, "%s %q is named twice; say once what is to become of it", o.kind, o.id)
+		}
+		named[o] = true
+	}
+	return nil
+}
+
+// fits refuses a key pair that the key cannot have.
+func (p KeyPair) fits(k Key) error {
+	sum := sha256.Sum256(p.PublicKey)
+	switch {
+	case p.Version < 1 || p.Handle == "" || len(p.PublicKey) == 0 || p.Fingerprint != hex.EncodeToString(sum[:]):
+		return refuse(Impossible, "key %s: its key pair is not complete", k.ID)
+	case p.Attributes.CanLeave() && !k.MayLeave && (k.Adopted != "" || p.Attributes != nil): // a keystore may say nothing of what it made
+		return refuse(Impossible, "key %s: the private key could leave keystore %s, or does not say that it could not; make a new one, or say extractable: allowed",
+			k.ID, k.Keystore)
+	}
+	return nil
+}
+
 // replaced is a key that is there, with a new key pair.
 func (f Facts) replaced(id KeyID, pairs map[KeyID]KeyPair) (Key, error) {
 	k, known := f.keys[id]
@@ -159,8 +212,10 @@ func (f Facts) replaced(id KeyID, pairs map[KeyID]KeyPair) (Key, error) {
 		return k, nil
 	case !made:
 		return Key{}, refuse(Impossible, "key %s has no new key pair", id)
+	case p.Version <= k.Version || p.Fingerprint == k.Fingerprint:
+		return Key{}, refuse(Impossible, "key %s: version %d of its key pair is not a new one", id, p.Version)
 	}
-	return k.With(p), nil
+	return k.With(p), p.fits(k)
 }
 
 // after is the key as it is after the change, with its key pair.
@@ -175,11 +230,8 @@ func (k Key) after(f Facts, pairs map[KeyID]KeyPair) (Key, error) {
 			return k, nil
 		case !made:
 			return Key{}, refuse(Impossible, "key %s is new and has no key pair", k.ID)
-		case k.Adopted != "" && p.Attributes.CanLeave() && !k.MayLeave:
-			return Key{}, refuse(Impossible, "key %s: the private key could leave keystore %s, or does not say that it could not; make a new one, or say extractable: allowed",
-				k.ID, k.Keystore)
 		}
-		return k.With(p), nil
+		return k.With(p), p.fits(k)
 	}
 	fixed := func(what string) error {
 		return refuse(Impossible, "key %s: its %s never changes; make a new key", k.ID, what)
@@ -256,6 +308,9 @@ func (f Facts) DisableSubject(who SubjectID, id SubjectID) (Changes, error) {
 // go. Subjects and keys never go; they are disabled or revoked.
 func (f Facts) Difference(wanted Configuration) (Changes, error) {
 	var c Changes
+	if err := (Changes{Set: wanted}).once(); err != nil {
+		return Changes{}, err
+	}
 	if a := wanted.Administration.Effective(); a != f.Administration() {
 		c.Set.Administration = a
 	}

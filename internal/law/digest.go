@@ -127,7 +127,6 @@ func (s Statement) canonical() ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// exact refuses an integer that not every JSON reader reads exactly (RFC 8785 section 3.2.2.3).
 func (c canonicalStatement) exact() error {
 	numbers := []int64{c.Created, c.Expires}
 	for _, k := range c.Keys {
@@ -136,6 +135,11 @@ func (c canonicalStatement) exact() error {
 	for _, a := range c.Artifacts {
 		numbers = append(numbers, a.Size)
 	}
+	return exact(numbers...)
+}
+
+// exact refuses an integer that not every JSON reader reads exactly (RFC 8785 section 3.2.2.3).
+func exact(numbers ...int64) error {
 	for _, n := range numbers {
 		if n <= -1<<53 || n >= 1<<53 {
 			return fmt.Errorf("number %d is not within 2^53-1", n)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json/v2"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -157,6 +158,9 @@ func OpenSession(who Principal, ask SessionAsk, f Facts, now time.Time) (Session
 		},
 		Base: ask.Base, Authorisations: []Authorisation{{By: who.Subject, At: opened}}, Recorded: SessionInactive,
 	}
+	if err := s.check(); err != nil {
+		return SessionOutcome{}, refuse(Impossible, "the session cannot be: %v", err)
+	}
 	if _, err := s.canonical(); err != nil {
 		return SessionOutcome{}, refuse(Impossible, "your token cannot be stored with the session: %v", err)
 	}
@@ -213,7 +217,7 @@ func (s Session) Settle(f Facts, now time.Time) SessionOutcome {
 			s.Activated = now.UTC().Truncate(time.Millisecond)
 		}
 	case SessionInactive:
-		c = Change{Kind: DidLapseSession, Reason: fmt.Sprintf("only %d of %d administrators who authorised it still count", len(s.Counted(f)), s.Needed(f))}
+		c = Change{Kind: DidLapseSession, Reason: fmt.Sprintf("only %d of %d administrators have authorised it and still count", len(s.Counted(f)), s.Needed(f))}
 	case SessionExpired:
 		c = Change{Kind: DidExpireSession, Reason: "its time has run out"}
 		s.Ending = Ending{At: now, Reason: c.Reason}
@@ -349,21 +353,41 @@ type canonicalSession struct {
 	Version     int                `json:"version"`
 }
 
-// Canonical returns the canonical form, version 1: one JSON object as RFC 8785 orders and writes it.
+// check refuses what no session can say: a number of administrators or a time out of bounds, or a plan without a
+// proper digest.
+func (s SessionStatement) check() error {
+	a := Administration{s.Required, s.Active}
+	switch {
+	case a != a.Effective():
+		return fmt.Errorf("it does not say how many administrators must authorise it, or how long it is active")
+	case s.Plan != "" && !digestPattern.MatchString(string(s.Plan)):
+		return fmt.Errorf("%q is not the digest of a plan", s.Plan)
+	}
+	return a.Check()
+}
+
+var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Canonical returns the canonical form, version 1: one JSON object as RFC 8785 orders and writes it. Every integer in
+// it is below 2^53.
 func (s SessionStatement) Canonical() []byte {
 	out, err := s.canonical()
-	if err != nil { // only invalid UTF-8 can do this, and OpenSession refuses it
+	if err != nil { // only invalid UTF-8 and numbers beyond 2^53 can do this, and OpenSession refuses both
 		panic(fmt.Sprintf("law: canonical form of session %s: %v", s.ID, err))
 	}
 	return out
 }
 
 func (s SessionStatement) canonical() ([]byte, error) {
-	return json.Marshal(canonicalSession{
+	c := canonicalSession{
 		Active: s.Active.Milliseconds(), Description: s.Description, Nonce: s.Nonce, Opened: s.Opened.UnixMilli(),
 		OpenedBy: canonicalPrincipal{Issuer: s.OpenedBy.Issuer, Sub: s.OpenedBy.Sub, Subject: s.OpenedBy.Subject},
 		Plan:     s.Plan, Required: s.Required, Server: s.Server, Session: s.ID, Version: StatementVersion,
-	})
+	}
+	if err := exact(c.Active, c.Opened, int64(c.Required)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(c)
 }
 
 // Digest returns the digest of the canonical form, by which the session is authorised.
@@ -383,6 +407,9 @@ func ParseSessionStatement(canonical []byte) (SessionStatement, error) {
 		Server: c.Server, ID: c.Session, Nonce: c.Nonce, OpenedBy: Principal{c.OpenedBy.Subject, c.OpenedBy.Issuer, c.OpenedBy.Sub},
 		Description: c.Description, Plan: c.Plan, Required: c.Required, Active: time.Duration(c.Active) * time.Millisecond,
 		Opened: time.UnixMilli(c.Opened).UTC(),
+	}
+	if err := s.check(); err != nil {
+		return SessionStatement{}, fmt.Errorf("reading administration session %s: %w", c.Session, err)
 	}
 	if again, err := s.canonical(); err != nil || c.Version != StatementVersion || string(again) != string(canonical) {
 		return SessionStatement{}, fmt.Errorf("reading administration session %s: not in canonical form (RFC 8785), version %d", c.Session, StatementVersion)

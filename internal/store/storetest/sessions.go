@@ -17,7 +17,7 @@ func session(tx *store.Tx, id law.SessionID) store.Session {
 	return store.Session{Changes: []byte(`{"objects":[],"version":1}`), Session: law.Session{
 		SessionStatement: law.SessionStatement{
 			Server: tx.Server(), ID: id, Nonce: strings.Repeat("0f", 32), OpenedBy: law.Principal{Subject: "anna", Issuer: issuer, Sub: "sub of anna"},
-			Description: "a change", Plan: "digest", Required: 3, Active: hour, Opened: tx.Now(),
+			Description: "a change", Plan: law.Digest(strings.Repeat("0d", 32)), Required: 3, Active: hour, Opened: tx.Now(),
 		},
 		Base: tx.Changed(), Authorisations: []law.Authorisation{{By: "anna", At: tx.Now()}, {By: "bert", At: tx.Now()}}, Recorded: law.SessionInactive,
 	}}
