@@ -15,7 +15,7 @@ func administer(t testing.TB) *tale {
 	// Without a plan: single changes, a new key, a new key pair, roles and issuers that go.
 	l.open("changes", "ada")
 	l.authorise("changes", "bea")
-	l.change("changes", "bea", 1, l.key("fw-one", func(k *law.Key) { k.Requirement = law.Require(0) }))
+	l.change("changes", "bea", 1, l.key("fw-one", func(k *law.Key) { k.Requirement = law.Require(1) }))
 	l.change("changes", "ada", 1, law.Changes{Set: law.Configuration{Keys: []law.Key{someKey("fw-new")}}})
 	l.change("changes", "ada", 2, law.Changes{ReplacePairs: []law.KeyID{"fw-two"}})
 	l.change("changes", "ada", 1, law.Changes{RemoveRoles: []law.RoleID{"auditors"}, RemoveIssuers: []string{"https://spare.test"}})
@@ -39,7 +39,7 @@ func administer(t testing.TB) *tale {
 	l.open("plan", "ada", law.Changes{
 		Set: law.Configuration{
 			Administration: law.Administration{Administrators: 4},
-			Subjects:       []law.Subject{{ID: "dina", Kind: law.User, Name: "dina"}, {ID: "fay", Kind: law.User, Name: "Fay", Enabled: true}},
+			Subjects:       []law.Subject{{ID: "dina", Kind: law.User, Name: "dina"}, {ID: "fay", Kind: law.User, Name: "Fay", Enabled: true, Identities: someIdentity("fay")}},
 			Keys:           []law.Key{someKey("fw-planned"), someKey("fw-one")},
 			Roles: []law.Role{{ID: "administrators", Kind: law.Administrator, Members: []law.SubjectID{"ada", "bea", "cleo", "dina", "fay"}},
 				{ID: "orderers", Kind: law.Orderer, Keys: []law.KeyID{"fw-planned"}, Members: []law.SubjectID{"olga"}}},

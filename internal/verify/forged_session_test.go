@@ -178,10 +178,18 @@ func TestAR09_AnEmergencyOnlyDisables(t *testing.T) {
 	wantUntold(t, map[string]forgery{
 		"by somebody who is no administrator": edited(by("eve"), audit.ConfigurationChanged, emergency("fw-two")...),
 		"by an auditor":                       edited(by("audrey"), audit.ConfigurationChanged, emergency("bea")...),
-		"lowering a requirement besides":      changed(`"requirement":1`, `"requirement":0`, emergency("fw-two")...),
-		"revoking a key":                      changed(`"state":"disabled"`, `"state":"revoked"`, emergency("fw-two")...),
-		"changing nothing":                    changed(`"state":"disabled"`, `"state":"active"`, emergency("fw-two")...),
-		"renaming a subject besides":          changed(`"name":"bea"`, `"name":"Bea"`, emergency("bea")...),
+		"lowering a requirement": {"section 5", func(l *log) int {
+			raised := l.find(0, audit.ConfigurationChanged, in("changes"), configures("fw-one"))
+			at := l.find(raised, audit.SessionClosed)
+			return l.tell(at+1, l.events[raised], func(e *audit.Event) {
+				withoutSession(e)
+				replaceValue(`"requirement":1`, `"requirement":0`)(e)
+			})
+		}},
+		"changing a limit besides":   changed(`"maxusagecount":10`, `"maxusagecount":11`, emergency("fw-two")...),
+		"revoking a key":             changed(`"state":"disabled"`, `"state":"revoked"`, emergency("fw-two")...),
+		"changing nothing":           changed(`"state":"disabled"`, `"state":"active"`, emergency("fw-two")...),
+		"renaming a subject besides": changed(`"name":"bea"`, `"name":"Bea"`, emergency("bea")...),
 		"of a subject that there is not": edited(func(e *audit.Event) {
 			replaceValue(`"id":"bea"`, `"id":"zoe"`)(e)
 			e.Configuration.ID = "zoe"
@@ -224,7 +232,7 @@ func TestAR09_APlanIsAppliedAsItWasAuthorisedOrNotAtAll(t *testing.T) {
 	}
 	wantUntold(t, map[string]forgery{
 		"with another object": spoilt(func(l *log, first int) {
-			l.edit(l.find(first, audit.ConfigurationChanged, configures("fw-planned")), replaceValue(`"requirement":1`, `"requirement":0`))
+			l.edit(l.find(first, audit.ConfigurationChanged, configures("fw-planned")), replaceValue(`"maxusagecount":10`, `"maxusagecount":11`))
 		}),
 		"with an object more": spoilt(func(l *log, first int) {
 			l.tell(first+1, l.events[l.find(0, audit.ConfigurationChanged, in("lapses"), configures("bea"))], func(e *audit.Event) {
@@ -435,10 +443,23 @@ func TestWhatNeverChangesDoesNotChangeInASessionEither(t *testing.T) {
 			}
 			e.Configuration = &objects[0]
 		}, audit.ConfigurationChanged, key...),
-		"a subject's kind":                     changed(`"kind":"user"`, `"kind":"client"`, in("lapses"), configures("bea")),
-		"that a key is there":                  edited(goes(audit.ConfiguredKey, "fw-one"), audit.ConfigurationChanged, key...),
-		"that a subject is there":              edited(goes(audit.ConfiguredSubject, "eve"), audit.ConfigurationChanged, key...),
-		"what takes a session, to be nobody":   changed(`"administrators":3`, `"administrators":-3`, in("lapses"), configures("administration")),
+		"a subject's kind":                   changed(`"kind":"user"`, `"kind":"client"`, in("lapses"), configures("bea")),
+		"that a key is there":                edited(goes(audit.ConfiguredKey, "fw-one"), audit.ConfigurationChanged, key...),
+		"that a subject is there":            edited(goes(audit.ConfiguredSubject, "eve"), audit.ConfigurationChanged, key...),
+		"what takes a session, to be nobody": changed(`"administrators":3`, `"administrators":-3`, in("lapses"), configures("administration")),
+		"that no two keys have the same key pair": {"the form of the configuration", func(l *log) int {
+			replaced := l.find(0, audit.ConfigurationChanged, in("changes"), configures("fw-two"))
+			l.edit(replaced, func(e *audit.Event) {
+				pair := somePair("fw-one", 1)
+				pair.Version = 2
+				objects, err := audit.ConfigurationOf(law.Configuration{Keys: []law.Key{someKey("fw-two").With(pair)}})
+				if err != nil {
+					l.Fatal(err)
+				}
+				e.Configuration = &objects[0]
+			})
+			return replaced
+		}},
 		"that a role was there before it went": form(edited(goes(audit.ConfiguredRole, "no-role"), audit.ConfigurationChanged, role...)),
 	})
 }

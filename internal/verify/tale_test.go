@@ -37,7 +37,7 @@ func newTale(t testing.TB) *tale {
 func administered() law.Configuration {
 	var c law.Configuration
 	for _, id := range []law.SubjectID{"ada", "audrey", "bea", "cleo", "dina", "eve", "olga"} {
-		c.Subjects = append(c.Subjects, law.Subject{ID: id, Kind: law.User, Name: string(id), Enabled: true})
+		c.Subjects = append(c.Subjects, law.Subject{ID: id, Kind: law.User, Name: string(id), Enabled: true, Identities: someIdentity(id)})
 	}
 	for _, id := range []law.KeyID{"fw-one", "fw-two", "old"} {
 		c.Keys = append(c.Keys, someKey(id).With(somePair(id, 1)))
@@ -55,9 +55,13 @@ func administered() law.Configuration {
 	return c
 }
 
+func someIdentity(of law.SubjectID) []law.Identity {
+	return []law.Identity{{Issuer: "https://people.test", Claims: map[string][]string{"sub": {"sub of " + string(of)}}}}
+}
+
 func someKey(id law.KeyID) law.Key {
 	return law.Key{
-		ID: id, Type: law.Firmware, Algorithm: law.P256, Hash: law.SHA256, Schemes: []law.Scheme{law.ECDSA}, Requirement: law.Require(1),
+		ID: id, Type: law.Firmware, Algorithm: law.P256, Hash: law.SHA256, Schemes: []law.Scheme{law.ECDSA}, Requirement: law.Require(0),
 		MaxValidity: time.Hour, MaxUses: 10, Approvals: law.SessionApprovals, State: law.KeyActive, Keystore: "software",
 	}
 }

@@ -148,6 +148,13 @@ func (w *world) derive() error {
 	w.orderers, w.approvers = map[law.KeyID]people{}, map[law.KeyID]people{}
 	w.administrators, w.viewers = people{}, people{}
 	w.actors = map[law.ActorName]law.SubjectID{}
+	pairs := map[string]law.KeyID{}
+	for _, k := range w.keys {
+		if other, taken := pairs[k.Fingerprint]; taken {
+			return fmt.Errorf("keys %s and %s have the same key pair", min(k.ID, other), max(k.ID, other))
+		}
+		pairs[k.Fingerprint] = k.ID
+	}
 	for _, s := range w.subjects {
 		for _, a := range s.Actors {
 			if other, taken := w.actors[a]; taken || s.Kind != law.User {

@@ -65,11 +65,11 @@ func TestTheStoryAsItWasWrittenIsInOrder(t *testing.T) {
 
 // What is changed in a column whose exact value the log does not tell.
 var beyondBounds = map[string]string{
-	"head.mark":                 "mark - 100000000", // it also grows without an event
-	"head.configuration":        "configuration + 1000",
-	"operations.revision":       "revision + 1000",
-	"operations.idempotencykey": "''", // recognises that the same operation is asked for again, as does asked
-	"operations.asked":          "''",
+	"head.mark":                        "mark - 100000000", // it also grows without an event
+	"operations.revision":              "revision + 1000",
+	"operations.idempotencykey":        "''", // recognises that the same operation is asked for again, as does asked
+	"operations.asked":                 "''",
+	"administration_sessions.revision": "revision + 1000",
 }
 
 // This proves that no column of any table is left out: all tables and columns are looked up.
@@ -132,7 +132,7 @@ func (c column) changes() []string {
 // A column that a later version adds has to be given a meaning here.
 func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 	s := tell(t)
-	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders"} {
+	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations"} {
 		i := s.intrude(t)
 		if _, err := i.db.Exec(`ALTER TABLE ` + table + ` ADD COLUMN more BIGINT NOT NULL DEFAULT 0`); err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 
 func TestAnyRowDeletedIsFound(t *testing.T) {
 	s := tell(t)
-	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders"} {
+	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations"} {
 		t.Run(table, func(t *testing.T) {
 			rows := s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, table))
 			for n, row := range rows {
@@ -178,6 +178,10 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 		`INSERT INTO operation_keys SELECT 'more', 0, keyid, 0, 0 FROM operation_keys LIMIT 1`,
 		`INSERT INTO approvals SELECT operation, 7, 'dora', covers, at, 1 FROM approvals LIMIT 1`,
 		`INSERT INTO approvals SELECT operation, -1, 'dora', covers, at, 1 FROM approvals LIMIT 1`,
+		`INSERT INTO configuration VALUES ('role', 'auditors', '{"id":"auditors","keys":[],"kind":"auditor","members":["audrey"]}')`, // which was removed
+		`INSERT INTO administration_sessions SELECT 'more', revision, openedby, statement, digest, plan, base, state, activated, ends, endedat, endedby, endedreason FROM administration_sessions LIMIT 1`,
+		`INSERT INTO session_authorisations SELECT session, 7, 'more', at, 1 FROM session_authorisations LIMIT 1`,
+		`INSERT INTO session_authorisations SELECT session, -1, 'more', at, 1 FROM session_authorisations LIMIT 1`,
 		`INSERT INTO sign_orders SELECT 'more', operation, keyid, fingerprint, requester, 'more', hash, scheme, input, 77, accepted, state, attempt, lease, settled, failure, signature FROM sign_orders LIMIT 1`,
 	} {
 		i := s.intrude(t)
@@ -188,7 +192,7 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 
 func TestARowThatIsThereTwiceInATableWithoutItsKeyIsFound(t *testing.T) {
 	s := tell(t)
-	for _, table := range []string{"configuration", "operations", "operation_keys", "approvals", "sign_orders"} {
+	for _, table := range []string{"configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations"} {
 		i := s.intrude(t)
 		for _, text := range []string{`CREATE TABLE copy AS SELECT * FROM ` + table, `DROP TABLE ` + table, `ALTER TABLE copy RENAME TO ` + table} {
 			if _, err := i.db.Exec(text); err != nil {
@@ -211,6 +215,23 @@ func TestAT02_AnApprovalInsertedForARealApproverIsFound(t *testing.T) {
 	i = s.intrude(t)
 	i.do(`UPDATE operations SET state = 'approved' WHERE id = ?`, waiting)
 	wantDifference(t, i.verify(), "operations", waiting, "state")
+}
+
+// AR-09: what verification says of a session that a database administrator makes active, and of a plan put in the place of
+// the one that was authorised.
+func TestAR09_ASessionThatIsNotAsTheLogTellsIsFound(t *testing.T) {
+	s := tell(t)
+	i := s.intrude(t)
+	waiting := i.text(`SELECT id FROM administration_sessions WHERE state = 'inactive'`)
+	i.do(`INSERT INTO session_authorisations SELECT session, max(position) + 1, 'ada', max(at) + 1, 0 FROM session_authorisations WHERE session = ?`, waiting)
+	wantDifference(t, i.verify(), "session_authorisations", waiting+" 2", "")
+	i = s.intrude(t)
+	i.do(`UPDATE administration_sessions SET state = 'active' WHERE id = ?`, waiting)
+	wantDifference(t, i.verify(), "administration_sessions", waiting, "state")
+	i = s.intrude(t)
+	planned := i.texts(`SELECT id FROM administration_sessions WHERE plan <> '' ORDER BY id`)
+	i.do(`UPDATE administration_sessions SET plan = (SELECT plan FROM administration_sessions WHERE id = ?) WHERE id = ?`, planned[0], planned[1])
+	wantDifference(t, i.verify(), "administration_sessions", planned[1], "plan")
 }
 
 func TestAUseGivenBackIsFound(t *testing.T) {

@@ -58,7 +58,7 @@ func (w *World) Sign(who law.SubjectID, o keyserver.Operation, key law.KeyID, id
 }
 
 // Story is what happens in a world: every type of event, and every state of operations and sign orders, at
-// least once. It ends with open operations.
+// least once. It ends with open operations and an open administration session.
 func (w *World) Story() {
 	w.Helper()
 	w.plainUses()
@@ -67,11 +67,15 @@ func (w *World) Story() {
 	w.attempts()
 	w.refusals()
 	w.configurationChanges()
+	w.sessions()
 	w.clock()
 	open := w.Create("olga", 2, nil, "fw-two", "fw-zero")
 	w.Approve(open, "alice", "bob")
 	w.must(w.Sign("olga", open, "fw-zero", "1", "the last image"))
 	w.Approve(w.Create("olga", 1, nil, "fw-two"), "carol")
+	left := w.OpenSession("anna", nil)
+	w.withdraw("anna", left)
+	w.Authorise(left, "adam")
 }
 
 func (w *World) plainUses() {
@@ -237,6 +241,8 @@ func (w *World) clock() {
 	w.Helper()
 	o := w.Create("olga", 2, nil, "fw-zero")
 	w.must(w.Sign("olga", o, "fw-zero", "1", "image"))
+	w.OpenSession("ada", nil)
+	w.Authorise(w.OpenSession("adam", nil), "anna")
 	w.Step(-time.Hour)
 	w.must(w.Server.Beat(w.Context()))
 	_, err := w.TryCreate("olga", 1, nil, "fw-zero")

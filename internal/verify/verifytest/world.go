@@ -49,7 +49,7 @@ type World struct {
 //
 //	olga           orders on all keys; the machine ci on fw-zero and fw-two
 //	alice, bob, carol, dora   approve on all keys; dora is the person behind ci's jobs
-//	ada, adam      administer; audrey audits; eve is known and may do nothing
+//	ada, adam, anna   administer; audrey audits; eve is known and may do nothing
 //
 //	fw-zero        needs nobody, as do fw-ed (Ed25519) and fw-rsa (RSA-2048); fw-two needs two people
 func New(t testing.TB) *World {
@@ -258,12 +258,12 @@ func configuration() law.Configuration {
 	return law.Configuration{
 		Issuers:  []law.Issuer{issuer(people), jobs},
 		Keys:     []law.Key{key("fw-zero", 0), key("fw-two", 2), ed, rsa},
-		Subjects: []law.Subject{subject("olga"), ci, subject("alice"), subject("bob"), subject("carol"), dora, subject("ada"), subject("adam"), subject("audrey"), subject("eve")},
+		Subjects: []law.Subject{subject("olga"), ci, subject("alice"), subject("bob"), subject("carol"), dora, subject("ada"), subject("adam"), subject("anna"), subject("audrey"), subject("eve")},
 		Roles: []law.Role{
 			{ID: "orderers", Kind: law.Orderer, Keys: all, Members: []law.SubjectID{"olga"}},
 			{ID: "pipelines", Kind: law.Orderer, Keys: all[:2], Members: []law.SubjectID{"ci"}},
 			{ID: "approvers", Kind: law.Approver, Keys: all, Members: []law.SubjectID{"alice", "bob", "carol", "dora"}},
-			{ID: "administrators", Kind: law.Administrator, Members: []law.SubjectID{"ada", "adam"}},
+			{ID: "administrators", Kind: law.Administrator, Members: []law.SubjectID{"ada", "adam", "anna"}},
 			{ID: "auditors", Kind: law.Auditor, Members: []law.SubjectID{"audrey"}},
 		},
 	}
