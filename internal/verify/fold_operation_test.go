@@ -315,13 +315,18 @@ func TestAT01_AForgedClockIsFound(t *testing.T) {
 		}},
 		"an operation that outlives the acceptance": {"rule 8", func(l *log) int {
 			i := l.find(0, audit.ClockAccepted)
-			l.remove(i - 1)
+			l.remove(l.find(0, audit.OperationExpired, byClock))
 			return i - 1
 		}},
 		"an operation that outlives it and is not counted": {"rule 8", func(l *log) int {
 			i := l.find(0, audit.ClockAccepted)
 			l.edit(i, func(e *audit.Event) { e.Count-- })
-			l.remove(i - 1)
+			l.remove(l.find(0, audit.OperationExpired, byClock))
+			return i - 1
+		}},
+		"an administration session that outlives it": {"rule 8", func(l *log) int {
+			i := l.find(0, audit.ClockAccepted)
+			l.remove(l.find(0, audit.SessionExpired, byClock))
 			return i - 1
 		}},
 		"another number of ended operations": {"rule 8", func(l *log) int {

@@ -174,6 +174,8 @@ func bySubject(who law.SubjectID) func(audit.Event) bool {
 	return func(e audit.Event) bool { return e.Actor != nil && e.Actor.Subject == who }
 }
 
+func byClock(e audit.Event) bool { return e.Reason == "an operator accepted a clock that went back" }
+
 func byServer(e audit.Event) bool { return e.Actor == nil }
 
 // says is a condition on the statement of an operation.

@@ -93,7 +93,8 @@ func changesNothing(events []audit.Event, n int) bool {
 			}
 		}
 		return false
-	case audit.OperationRefused, audit.OrderRefused, audit.RequestRefused, audit.SignInRefused, audit.ClockStepped, audit.ServerStarted:
+	case audit.OperationRefused, audit.OrderRefused, audit.RequestRefused, audit.SessionRefused, audit.SignInRefused, audit.ClockStepped,
+		audit.ServerStarted:
 		return true
 	}
 	return false

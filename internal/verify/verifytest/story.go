@@ -241,6 +241,7 @@ func (w *World) clock() {
 	w.Helper()
 	o := w.Create("olga", 2, nil, "fw-zero")
 	w.must(w.Sign("olga", o, "fw-zero", "1", "image"))
+	w.Create("olga", 1, nil, "fw-two")
 	w.OpenSession("ada", nil)
 	w.Authorise(w.OpenSession("adam", nil), "anna")
 	w.Step(-time.Hour)
