@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"slices"
 	"strings"
 	"time"
 
@@ -128,12 +127,8 @@ func template(key law.Key, now time.Time, serial *big.Int) (*x509.Certificate, e
 	for _, u := range profile.KeyUsage {
 		t.KeyUsage |= keyUsages[u]
 	}
-	for _, u := range profile.ExtendedKeyUsage {
-		oid, err := law.ParseExtendedKeyUsage(u)
-		if err != nil {
-			return nil, fmt.Errorf("key %s: %w", key.ID, err)
-		}
-		t.UnknownExtKeyUsage = append(t.UnknownExtKeyUsage, oid)
+	if t.UnknownExtKeyUsage, err = purposes(profile); err != nil {
+		return nil, fmt.Errorf("key %s: %w", key.ID, err)
 	}
 	return t, nil
 }
@@ -176,7 +171,7 @@ func (a Authority) check(use x509.KeyUsage, now time.Time) error {
 		return fmt.Errorf("key %s: its certificate does not allow it to sign this", a.Key.ID)
 	case len(c.SubjectKeyId) == 0:
 		return fmt.Errorf("key %s: its certificate has no subject key identifier", a.Key.ID)
-	case now.Before(c.NotBefore) || now.After(c.NotAfter):
+	case !validAt(c, now):
 		return fmt.Errorf("key %s: its certificate is valid from %s to %s, and not now; renew it", a.Key.ID, instant(c.NotBefore), instant(c.NotAfter))
 	}
 	return nil
@@ -185,7 +180,10 @@ func (a Authority) check(use x509.KeyUsage, now time.Time) error {
 // allows says whether a certificate like this one is valid under the authority's.
 func (a Authority) allows(subject law.Key, t *x509.Certificate) error {
 	above := a.Certificate
-	limited := above.MaxPathLen > 0 || above.MaxPathLenZero
+	most := above.MaxPathLen // -1: no limit
+	if p := a.Key.Profile; p != nil && (most < 0 || p.PathLen < most) {
+		most = p.PathLen // of an authority elsewhere, who gave more than was asked for
+	}
 	switch {
 	case bytes.Equal(subject.PublicKey, a.Key.PublicKey):
 		return errors.New("both have one key pair; a key does not issue for itself")
@@ -193,48 +191,23 @@ func (a Authority) allows(subject law.Key, t *x509.Certificate) error {
 		return errors.New("both have one subject, so the certificate would look self-issued; give the key another subject")
 	case t.NotAfter.After(above.NotAfter):
 		return fmt.Errorf("it would be valid until %s, and that of the issuer is until %s; shorten the validity, or renew the certificate of the issuer first", instant(t.NotAfter), instant(above.NotAfter))
-	case t.IsCA && limited && t.MaxPathLen >= above.MaxPathLen:
-		return fmt.Errorf("its path length %d does not fit below the issuer's, which is %d; make it smaller", t.MaxPathLen, above.MaxPathLen)
+	case t.IsCA && most >= 0 && t.MaxPathLen >= most:
+		return fmt.Errorf("its path length %d does not fit below the issuer's, which is %d; make it smaller", t.MaxPathLen, most)
 	}
-	if above.UnknownExtKeyUsage == nil && above.ExtKeyUsage == nil {
-		return nil
-	}
-	allowed, err := extendedKeyUsages(above)
+	within, err := extendedKeyUsages(above)
 	if err != nil {
 		return err
 	}
-	for _, u := range t.UnknownExtKeyUsage {
-		if !slices.ContainsFunc(allowed, func(o asn1.ObjectIdentifier) bool { return o.Equal(u) || o.Equal(anyExtendedKeyUsage) }) {
-			return fmt.Errorf("its extended key usage %s is not among those of the issuer's certificate; remove it", u)
-		}
+	if u := outside(t.UnknownExtKeyUsage, within); u != nil {
+		return fmt.Errorf("its extended key usage %s is not among those of the issuer's certificate; remove it", u)
 	}
 	return nil
 }
 
-var keyUsages = map[law.KeyUsage]x509.KeyUsage{
-	law.DigitalSignature:  x509.KeyUsageDigitalSignature,
-	law.ContentCommitment: x509.KeyUsageContentCommitment,
-	law.KeyCertSign:       x509.KeyUsageCertSign,
-	law.CRLSign:           x509.KeyUsageCRLSign,
-}
-
-var (
-	oidExtendedKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
-	anyExtendedKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37, 0}
-)
-
-// extendedKeyUsages reads the extension, which the standard library keeps as names where it knows them.
-func extendedKeyUsages(c *x509.Certificate) ([]asn1.ObjectIdentifier, error) {
-	var all []asn1.ObjectIdentifier
-	for _, e := range c.Extensions {
-		if !e.Id.Equal(oidExtendedKeyUsage) {
-			continue
-		}
-		if rest, err := asn1.Unmarshal(e.Value, &all); err != nil || len(rest) > 0 {
-			return nil, errors.New("its extended key usage cannot be read")
-		}
-	}
-	return all, nil
+// validAt counts in whole seconds, as certificates do: the last second of the validity belongs to it.
+func validAt(c *x509.Certificate, now time.Time) bool {
+	second := now.Truncate(time.Second)
+	return !second.Before(c.NotBefore) && !second.After(c.NotAfter)
 }
 
 // instant is how people read a time in a certificate.

@@ -6,10 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math/big"
 	"slices"
-	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -19,37 +17,46 @@ import (
 )
 
 func TestEveryAlgorithmHashAndSchemeMakesAHierarchyThatVerifies(t *testing.T) {
-	for _, a := range law.Algorithms() {
+	for _, a := range []law.Algorithm{law.RSA2048, law.P256, law.P384, law.P521, law.Ed25519} {
 		for _, s := range a.Schemes() {
 			for _, h := range law.Hashes() {
-				if a == law.Ed25519 && h != law.SHA512 || strings.HasPrefix(string(a), "RSA") && a != law.RSA2048 && h != law.SHA256 {
-					continue // one hash is enough for what differs only in the length of the key
+				if a == law.Ed25519 && h != law.SHA512 {
+					continue
 				}
-				t.Run(fmt.Sprint(a, " ", s, " ", h), func(t *testing.T) {
-					made := newHierarchy(t, a, h, s)
-					roots, between := x509.NewCertPool(), x509.NewCertPool()
-					roots.AddCert(made.root.certificate)
-					between.AddCert(made.ca.certificate)
-					between.AddCert(made.lower.certificate)
-					chains, err := made.firmware.certificate.Verify(x509.VerifyOptions{
-						Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-					})
-					if err != nil || len(chains) != 1 || len(chains[0]) != 4 {
-						t.Errorf("chains %v, error %v", chains, err)
-					}
+				made := newHierarchy(t, a, h, s)
+				roots, between := x509.NewCertPool(), x509.NewCertPool()
+				roots.AddCert(made.root.certificate)
+				between.AddCert(made.ca.certificate)
+				between.AddCert(made.lower.certificate)
+				chains, err := made.firmware.certificate.Verify(x509.VerifyOptions{
+					Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 				})
+				if err != nil || len(chains) != 1 || len(chains[0]) != 4 {
+					t.Errorf("%s, %s, %s: chains %v, error %v", a, s, h, chains, err)
+				}
 			}
 		}
 	}
 }
 
-func TestKeysOfDifferentAlgorithmsIssueForEachOther(t *testing.T) {
+// One key pair of each longer RSA algorithm is enough here, and they are slow to make.
+func TestKeysOfEveryAlgorithmAndSchemeIssueForThoseOfEveryOther(t *testing.T) {
 	for _, above := range law.Algorithms() {
-		root := newRoot(t, newKey(t, "root", law.Root, above, law.SHA256, rootPair))
-		for _, below := range law.Algorithms() {
-			c := root.issue(t, newKey(t, "firmware", law.Firmware, below, law.SHA384, firmwarePair)).certificate
-			if err := c.CheckSignatureFrom(root.certificate); err != nil {
-				t.Errorf("%s under %s: %v", below, above, err)
+		for _, s := range above.Schemes() {
+			root := newRoot(t, newKey(t, "root", law.Root, above, law.SHA256, rootPair, s))
+			for _, below := range law.Algorithms() {
+				if below == above {
+					continue
+				}
+				firmware := newKey(t, "firmware", law.Firmware, below, law.SHA384, rootPair)
+				c := root.issue(t, firmware).certificate
+				if err := c.CheckSignatureFrom(root.certificate); err != nil {
+					t.Errorf("%s under %s, %s: %v", below, above, s, err)
+				}
+				d, err := pki.PrepareRequest(firmware.Key)
+				firmware.finish(t, d, err)
+				d, err = pki.PrepareRevocationList(root.pki(), newList(1))
+				root.finish(t, d, err)
 			}
 		}
 	}

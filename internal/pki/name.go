@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"example.org/keyserver/internal/law"
 )
@@ -35,16 +34,14 @@ func Text(n pkix.Name) string {
 		}
 	}
 	var b strings.Builder
-	for s := rdns.String(); s != ""; {
-		r, size := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && size == 1 || !unicode.IsPrint(r) {
-			for _, c := range []byte(s[:size]) {
-				fmt.Fprintf(&b, `\%02X`, c)
-			}
-		} else {
-			b.WriteString(s[:size])
+	for _, r := range rdns.String() {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
 		}
-		s = s[size:]
+		for _, c := range []byte(string(r)) {
+			fmt.Fprintf(&b, `\%02X`, c)
+		}
 	}
 	return b.String()
 }

@@ -37,13 +37,12 @@ func PrepareRequest(key law.Key) (Draft, error) {
 // requested is what a request asks for, as extensions (RFC 2985 section 5.4.2); the standard library makes them for
 // certificates only.
 func requested(p law.Profile, of law.KeyType) ([]pkix.Extension, error) {
-	var constraints struct {
+	constraints := struct {
 		CA      bool `asn1:"optional"`
 		PathLen int  `asn1:"optional,default:-1"`
-	}
-	constraints.CA, constraints.PathLen = of != law.Firmware, -1
-	if constraints.CA {
-		constraints.PathLen = p.PathLen
+	}{of != law.Firmware, p.PathLen}
+	if !constraints.CA {
+		constraints.PathLen = -1
 	}
 	var usage x509.KeyUsage
 	for _, u := range p.KeyUsage {
@@ -52,21 +51,17 @@ func requested(p law.Profile, of law.KeyType) ([]pkix.Extension, error) {
 	// bit 0 of the extension is the first bit of the first octet (RFC 5280 section 4.2.1.3); those that a profile can
 	// name are in the first octet
 	named := asn1.BitString{Bytes: []byte{bits.Reverse8(uint8(usage))}, BitLength: bits.Len8(uint8(usage))}
-	values := []struct {
+	type extension struct {
 		id       asn1.ObjectIdentifier
 		critical bool
 		value    any
-	}{
-		{asn1.ObjectIdentifier{2, 5, 29, 15}, true, named},
-		{asn1.ObjectIdentifier{2, 5, 29, 19}, true, constraints},
 	}
-	var purposes []asn1.ObjectIdentifier
-	for _, u := range p.ExtendedKeyUsage {
-		oid, err := law.ParseExtendedKeyUsage(u)
-		if err != nil {
-			return nil, err
-		}
-		purposes = append(purposes, oid)
+	values := []extension{{asn1.ObjectIdentifier{2, 5, 29, 15}, true, named}, {asn1.ObjectIdentifier{2, 5, 29, 19}, true, constraints}}
+	switch wanted, err := purposes(p); {
+	case err != nil:
+		return nil, err
+	case len(wanted) > 0:
+		values = append(values, extension{oidExtendedKeyUsage, false, wanted})
 	}
 	var all []pkix.Extension
 	for _, v := range values {
@@ -75,13 +70,6 @@ func requested(p law.Profile, of law.KeyType) ([]pkix.Extension, error) {
 			return nil, err
 		}
 		all = append(all, pkix.Extension{Id: v.id, Critical: v.critical, Value: der})
-	}
-	if len(purposes) > 0 {
-		der, err := asn1.Marshal(purposes)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, pkix.Extension{Id: oidExtendedKeyUsage, Value: der})
 	}
 	return all, nil
 }
