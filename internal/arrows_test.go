@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"internal/coredump":          {},
 	"internal/identity":          {"internal/law"},
 	"internal/strictyaml":        {},
+	"internal/pki":               {"internal/law", "internal/keystore"},
 	"internal/policy":            {"internal/law", "internal/strictyaml"},
 	"internal/config":            {"internal/law", "internal/policy", "internal/strictyaml"},
 	"internal/store":             {"internal/law", "internal/audit"},

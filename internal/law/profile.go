@@ -100,6 +100,9 @@ func (p Profile) Check(of KeyType) error {
 		}
 	}
 	for i, u := range p.ExtendedKeyUsage {
+		if !authority && has(ContentCommitment) && (u == "codeSigning" || u == "serverAuth" || u == "clientAuth") {
+			return fmt.Errorf("key usage contentCommitment does not go with extended key usage %s (RFC 5280 section 4.2.1.12); remove one of them", u)
+		}
 		if _, err := ParseExtendedKeyUsage(u); err != nil {
 			return err
 		}
@@ -107,13 +110,24 @@ func (p Profile) Check(of KeyType) error {
 			return fmt.Errorf("extended key usage %s is named twice", u)
 		}
 	}
-	if p.CRLURL != "" && !strings.HasPrefix(p.CRLURL, "http://") && !strings.HasPrefix(p.CRLURL, "https://") {
-		return fmt.Errorf("the URL of its revocation list must begin with http:// or https://")
-	}
 	if p.CRLURL != "" {
-		return CheckLine(p.CRLURL, 500)
+		return checkURL(p.CRLURL)
 	}
 	return nil
+}
+
+// checkURL holds the URL of a revocation list to what a certificate can say (RFC 5280 section 4.2.1.6: an IA5String).
+func checkURL(u string) error {
+	scheme, rest, _ := strings.Cut(u, "://")
+	if scheme != "http" && scheme != "https" || rest == "" || strings.HasPrefix(rest, "/") {
+		return fmt.Errorf("the URL of its revocation list must begin with http:// or https:// and a host")
+	}
+	for _, r := range u {
+		if r <= ' ' || r > '~' || strings.ContainsRune("\"<>\\^`{|}", r) {
+			return fmt.Errorf("the URL of its revocation list has the character %q; percent-encode it (RFC 3986)", r)
+		}
+	}
+	return CheckLine(u, 500)
 }
 
 // check holds the attributes to their upper bounds (RFC 5280 appendix A.1).
@@ -135,7 +149,7 @@ func (n Name) check() error {
 			return fmt.Errorf("%s of its subject: %w", a.name, err)
 		}
 	}
-	if n.Country != "" && (len(n.Country) != 2 || strings.ToUpper(n.Country) != n.Country) {
+	if n.Country != "" && (len(n.Country) != 2 || strings.Trim(n.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
 		return fmt.Errorf("country of its subject: two capital letters (ISO 3166)")
 	}
 	return nil
