@@ -40,10 +40,12 @@ type authorisation struct {
 
 func openSession(s law.SessionState) bool { return s == law.SessionInactive || s == law.SessionActive }
 
+const sessionWait = 24 * 60 * 60 * 1000 // ms
+
 // ends is when it expires; at this instant it has.
 func (s *session) ends() int64 {
 	if s.activated == 0 {
-		return s.opened + law.SessionWait.Milliseconds()
+		return s.opened + sessionWait
 	}
 	return s.activated + s.active
 }

@@ -69,7 +69,8 @@ func someKey(id law.KeyID) law.Key {
 func somePair(id law.KeyID, version int) law.KeyPair {
 	public := []byte(fmt.Sprint(id, " ", version))
 	sum := sha256.Sum256(public)
-	return law.KeyPair{Version: version, Handle: string(public), PublicKey: public, Fingerprint: hex.EncodeToString(sum[:])}
+	return law.KeyPair{Version: version, Handle: string(public), PublicKey: public, Fingerprint: hex.EncodeToString(sum[:]),
+		Attributes: &law.KeyAttributes{Local: true}}
 }
 
 func (l *tale) step(d time.Duration) { l.now = l.now.Add(d) }
