@@ -189,6 +189,7 @@ func TestNothingButThePreparedBytesSignedByTheIssuerIsFinished(t *testing.T) {
 	}
 }
 
+// CE-04: notAfter is within that of the issuer
 func TestWhatWouldNotBeValidUnderTheIssuerIsRefused(t *testing.T) {
 	made := newHierarchy(t, law.P256, law.SHA256)
 	fw := newKey(t, "new", law.Firmware, law.P256, law.SHA256, firmwarePair)

@@ -88,7 +88,6 @@ func TestBothEndsOfTheValidityAreWithinItWhenAChainIsChecked(t *testing.T) {
 	}
 }
 
-// CE-01, CE-02
 func TestACertificateThatDoesNotFitTheKeyOrItsChainIsRefused(t *testing.T) {
 	made := newHierarchy(t, law.P256, law.SHA256)
 	firmware, lower := made.firmware, made.lower
