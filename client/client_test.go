@@ -102,6 +102,12 @@ func TestRequestsAreRepeatedOnlyIfThatIsSafe(t *testing.T) {
 	revoke := func(c *client.Client) error { _, err := c.Revoke(ctx, "o", "r"); return err }
 	read := func(c *client.Client) error { _, err := c.Keys(ctx); return err }
 	export := func(c *client.Client) error { return c.Export(ctx, io.Discard) }
+	open := func(c *client.Client) error { _, err := c.OpenSession(ctx, api.NewSession{}); return err }
+	authorise := func(c *client.Client) error { _, err := c.AuthoriseSession(ctx, "s", "d"); return err }
+	apply := func(c *client.Client) error { _, err := c.ApplyPlan(ctx, "s"); return err }
+	change := func(c *client.Client) error { _, err := c.Change(ctx, "s", "r", "f"); return err }
+	closing := func(c *client.Client) error { _, err := c.CloseSession(ctx, "s"); return err }
+	disable := func(c *client.Client) error { _, err := c.DisableKey(ctx, "k", "r"); return err }
 	for _, test := range []struct {
 		name  string
 		verb  func(*client.Client) error
@@ -119,6 +125,12 @@ func TestRequestsAreRepeatedOnlyIfThatIsSafe(t *testing.T) {
 		{"approve after 503", approve, problem(api.Unavailable, "1"), 1, false},
 		{"approve without an answer", approve, hangUp, 1, false},
 		{"export without an answer", export, hangUp, 1, false},
+		{"open without an answer", open, hangUp, 1, false},
+		{"authorise without an answer", authorise, hangUp, 1, false},
+		{"apply after 503", apply, problem(api.Unavailable, "1"), 1, false},
+		{"change without an answer", change, hangUp, 1, false},
+		{"close without an answer", closing, hangUp, 2, true},
+		{"disable after 503", disable, problem(api.Unavailable, "1"), 2, true},
 		{"sign refused", sign, problem(api.WrongState, "1"), 1, false},
 		{"sign after 500", sign, problem(api.Internal, "1"), 1, false},
 		{"503 without Retry-After", sign, problem(api.Unavailable, ""), 1, false},

@@ -18,7 +18,7 @@ import (
 func TestAZ05_PagesThatCannotBeAreRefusedOnEveryList(t *testing.T) {
 	k := testkit.New(t)
 	o := k.Create(testkit.Ask("fw-dev"))
-	lists := []string{api.PathOperations, strings.Replace(api.PathSignOrders, "{operation}", string(o.ID), 1), api.PathEvents + "?operation=" + string(o.ID)}
+	lists := []string{api.PathOperations, api.PathSessions, strings.Replace(api.PathSignOrders, "{operation}", string(o.ID), 1), api.PathEvents + "?operation=" + string(o.ID)}
 	size := k.LogSize()
 	for _, list := range lists {
 		and := map[bool]string{true: "&", false: "?"}[strings.Contains(list, "?")]
@@ -51,6 +51,9 @@ func TestAZ05_ACursorIsOfNoUseToAnybodyElseOrForAnotherList(t *testing.T) {
 	first := client.Page{Limit: 1}
 	operations := must[api.Operations](t)(clientOf(k, "olga").Operations(ctx, client.OperationFilter{Page: first})).Next
 	orders := must[api.SignOrders](t)(clientOf(k, "olga").SignOrders(ctx, string(o.ID), first)).Next
+	k.OpenSession(nil)
+	k.OpenSession(nil)
+	sessions := must[api.Sessions](t)(clientOf(k, "ada").Sessions(ctx, client.SessionFilter{Page: first})).Next
 	ordersOf := func(id law.OperationID) string {
 		return strings.Replace(api.PathSignOrders, "{operation}", string(id), 1)
 	}
@@ -63,6 +66,10 @@ func TestAZ05_ACursorIsOfNoUseToAnybodyElseOrForAnotherList(t *testing.T) {
 		{"of operations, with a filter", api.PathOperations + "?state=approved", operations, "olga"},
 		{"of operations, for the queue", api.PathOperations + "?queue=true", operations, "olga"},
 		{"of operations, for events", api.PathEvents + "?operation=" + string(o.ID), operations, "olga"},
+		{"of sessions, another's", api.PathSessions, sessions, "adam"},
+		{"of sessions, with a filter", api.PathSessions + "?state=inactive", sessions, "ada"},
+		{"of sessions, for operations", api.PathOperations, sessions, "ada"},
+		{"of operations, for sessions", api.PathSessions, operations, "olga"},
 		{"of sign orders, another's", ordersOf(o.ID), orders, "ada"},
 		{"of sign orders, for another operation", ordersOf(other.ID), orders, "olga"},
 		{"of sign orders, for operations", api.PathOperations, orders, "olga"},
