@@ -50,8 +50,10 @@ func (l RevocationList) Due(k Key, revoked int, now time.Time) bool {
 	return l.DER == nil || l.Fingerprint != k.Fingerprint || l.Entries != revoked || l.NextUpdate.Sub(now) < renewal
 }
 
-// Running says whether a list is being signed now.
-func (l RevocationList) Running(now time.Time) bool { return now.Before(l.Lease) }
+// Running says whether a list is being signed now. A lease that ends too late is of a time before the clock went back.
+func (l RevocationList) Running(now time.Time) bool {
+	return now.Before(l.Lease) && !now.Add(AttemptLease).Before(l.Lease)
+}
 
 // PermitRevocationList permits the signature of the next revocation list of a CA key, which the server makes by itself.
 func (l RevocationList) PermitRevocationList(d ListDraft, f Facts, now time.Time) (ListAttempt, error) {
