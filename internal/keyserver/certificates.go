@@ -20,6 +20,9 @@ type Certificate struct {
 	Checkpoint string   // the newest one of the audit log
 }
 
+// PEM is the certificate and those above it (RFC 7468), itself first; empty until it is issued.
+func (c Certificate) PEM() string { return string(pki.PEM(pki.CertificatePEM, c.Path...)) }
+
 // IssueRequest asks for a certificate.
 type IssueRequest struct {
 	Key    law.KeyID // that it is of
@@ -337,16 +340,17 @@ func (k *Keyserver) Certificates(ctx context.Context, c Caller, f CertificateFil
 
 // Certificate returns one certificate, if its key exists for the caller.
 func (k *Keyserver) Certificate(ctx context.Context, c Caller, id law.CertificateID) (Certificate, error) {
-	return look(ctx, k, func(r *store.Reader) (Certificate, error) {
+	one, err := look(ctx, k, func(r *store.Reader) (Certificate, error) {
 		found, known, err := r.Certificate(id)
 		switch {
 		case err != nil:
 			return Certificate{}, err
 		case !known || !r.Facts().SeesKey(c.Subject, found.Key):
-			return Certificate{}, errNoCertificate
+			return Certificate{}, &unseen{errNoCertificate, known}
 		}
 		return k.withPath(r, found)
 	})
+	return one, k.auditHidden(ctx, c, err, audit.Event{})
 }
 
 // CurrentCertificate returns the current certificate of a key, if the key exists for the caller.

@@ -136,7 +136,7 @@ func TestCR04_CertificatesAreOrderedOfCAKeysAlone(t *testing.T) {
 	testkit.Refused(t, "by the ROOT key", order("root", "fw-dev"), law.Impossible)
 	testkit.Refused(t, "by a CA key without certificate", order("ca-dev", "fw-dev"), law.Impossible)
 	testkit.Refused(t, "of a CA key", order("ca-dev", "ca-dev"), law.Impossible)
-	testkit.Refused(t, "without a profile", order("ca-dev", "fw-one"), law.Impossible)
+	testkit.Refused(t, "without a profile", order("ca-dev", "fw-prod"), law.Impossible)
 	testkit.Refused(t, "of a key that is not seen", order("ca-dev", "fw-other"), law.Forbidden)
 	_, err := k.Sign(o, testkit.OrderAsk("ca-dev", "raw", "image"))
 	testkit.Refused(t, "a raw input", err, law.Impossible)
@@ -258,7 +258,7 @@ func TestACertificateThatCannotBeIsRefusedBeforeAKeyIsTouched(t *testing.T) {
 	testkit.Refused(t, "valid for longer than its issuer's", err, law.Impossible)
 	_, err = k.CertifyIn(s, "ca-dev")
 	testkit.Refused(t, "valid for longer than its issuer's", err, law.Impossible)
-	_, err = k.CertifyIn(s, "fw-one")
+	_, err = k.CertifyIn(s, "fw-prod")
 	testkit.Refused(t, "without a profile", err, law.Impossible)
 	if n := len(k.Keystore.Calls()); n != asked {
 		t.Errorf("the keystore was asked %d times", n-asked)

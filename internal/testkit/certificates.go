@@ -12,7 +12,7 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-// Hierarchy gives the keys of [World] certificate profiles: root, ca-dev, and the FW keys fw-dev and fw-ed. It is for
+// Hierarchy gives the keys of [World] certificate profiles: root, ca-dev, and the FW keys fw-dev, fw-one and fw-ed. It is for
 // [Options.World].
 func Hierarchy(c *law.Configuration) {
 	const year = 365 * 24 * time.Hour
@@ -23,7 +23,7 @@ func Hierarchy(c *law.Configuration) {
 		}
 	}
 	profiles := map[law.KeyID]*law.Profile{"root": authority("root", 20*year, 1), "ca-dev": authority("ca-dev", 10*year, 0)}
-	for _, id := range []law.KeyID{"fw-dev", "fw-ed"} {
+	for _, id := range []law.KeyID{"fw-dev", "fw-one", "fw-ed"} {
 		profiles[id] = &law.Profile{
 			Subject: law.Name{Country: "DE", Organization: "Example", CommonName: string(id)}, Validity: year,
 			KeyUsage: []law.KeyUsage{law.DigitalSignature}, ExtendedKeyUsage: []string{"codeSigning"},
