@@ -13,6 +13,8 @@ const (
 	MediaPEM     = "application/x-pem-file"
 	MediaText    = "text/plain; charset=utf-8"
 	MediaYAML    = "application/yaml"
+
+	MediaRevocationList = "application/pkix-crl" // RFC 2585
 )
 
 // Headers of our own, and one that the standard library does not name.

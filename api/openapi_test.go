@@ -123,6 +123,9 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 		"Subject": api.Subject{}, "Identity": api.Identity{}, "ClaimMatch": api.ClaimMatch{}, "Actor": api.Actor{}, "Roles": api.Roles{},
 		"ConfiguredRole": api.ConfiguredRole{}, "WhoCan": api.WhoCan{}, "Never": api.Never{}, "Alone": api.Alone{},
 		"Profile": api.Profile{}, "Name": api.Name{},
+		"NewCertificate": api.NewCertificate{}, "NewCertificateOrder": api.NewCertificateOrder{}, "OfKey": api.OfKey{}, "NewImport": api.NewImport{},
+		"NewCertificateRevocation": api.NewCertificateRevocation{}, "Certificates": api.Certificates{}, "Certificate": api.Certificate{},
+		"CertificateRevoked": api.CertificateRevoked{}, "RevocationList": api.RevocationList{},
 		"InclusionProof": api.InclusionProof{}, "ConsistencyProof": api.ConsistencyProof{}, "Problem": api.Problem{},
 	}
 	for name, ref := range document(t).Components.Schemas {

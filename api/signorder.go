@@ -63,6 +63,7 @@ type SignOrder struct {
 	Settled     int64  `json:"settled,omitzero"` // when the latest attempt ended; zero while it runs
 	Failure     string `json:"failure,omitzero"` // why the latest attempt failed
 	Signature   []byte `json:"signature,omitzero"`
-	Format      Format `json:"format,omitzero"` // of Signature
-	Checkpoint  string `json:"checkpoint"`      // the newest one, which covers the order's events; keep it
+	Format      Format `json:"format,omitzero"`    // of Signature
+	Certifies   string `json:"certifies,omitzero"` // key whose certificate this order is for
+	Checkpoint  string `json:"checkpoint"`         // the newest one, which covers the order's events; keep it
 }

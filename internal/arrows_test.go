@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"internal/store":             {"internal/law", "internal/audit"},
 	"internal/verify":            {"internal/law", "internal/audit", "internal/keystore"},
 	"internal/verify/database":   {"internal/law", "internal/audit", "internal/keystore", "internal/store", "internal/verify"},
-	"internal/keyserver":         {"internal/law", "internal/audit", "internal/keystore", "internal/store"},
+	"internal/keyserver":         {"internal/law", "internal/audit", "internal/keystore", "internal/pki", "internal/store"},
 	"internal/httpapi":           {"api", "internal/law", "internal/audit", "internal/keystore", "internal/identity", "internal/keyserver", "internal/policy"},
 	"api":                        {},
 	"client":                     {"api"},

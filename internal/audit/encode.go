@@ -25,6 +25,9 @@ func (e *Event) appendTo(out []byte) ([]byte, error) {
 	m.number("attempt", int64(e.Attempt))
 	m.text("batch", e.Batch)
 	m.text("behind", string(e.Behind))
+	if e.Certificate != nil {
+		m.certificate(e.Certificate)
+	}
 	if c := e.Clock; c != nil {
 		m.name("clock")
 		m.open()
@@ -79,6 +82,9 @@ func (e *Event) appendRest(m *members) {
 	m.text("reason", e.Reason)
 	m.text("refusal", string(e.Refusal))
 	m.text("request", e.Request)
+	if e.RevocationList != nil {
+		m.revocationList(e.RevocationList)
+	}
 	m.text("route", e.Route)
 	m.text("scheme", string(e.Scheme))
 	m.text("server", e.Server)
@@ -121,6 +127,12 @@ func (m *members) text(name, value string) {
 		m.name(name)
 		m.quote(value)
 	}
+}
+
+// quoted writes a member, also an empty one.
+func (m *members) quoted(name, value string) {
+	m.name(name)
+	m.quote(value)
 }
 
 // number writes a member unless it is 0.

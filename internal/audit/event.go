@@ -19,6 +19,7 @@ type Event struct {
 	Attempt            int                           `json:"attempt,omitzero"`            // of the sign order, from 1
 	Batch              string                        `json:"batch,omitzero"`              // the transaction that wrote the entry
 	Behind             law.SubjectID                 `json:"behind,omitzero"`             // person behind the orderer
+	Certificate        *Certificate                  `json:"certificate,omitzero"`        // the certificate concerned
 	Clock              *ClockStep                    `json:"clock,omitzero"`              // how the clock moved
 	Configuration      *Configuration                `json:"configuration,omitzero"`      // what is configured now
 	Count              int                           `json:"count,omitzero"`              // how often it happened
@@ -39,6 +40,7 @@ type Event struct {
 	Reason             string                        `json:"reason,omitzero"`             // in a person's or the law's words
 	Refusal            law.RefusalKind               `json:"refusal,omitzero"`            // why, for programs
 	Request            string                        `json:"request,omitzero"`            // id of the request
+	RevocationList     *RevocationList               `json:"revocationlist,omitzero"`     // the revocation list concerned
 	Route              string                        `json:"route,omitzero"`              // method and pattern of the request
 	Scheme             law.Scheme                    `json:"scheme,omitzero"`             // of the signature
 	Server             string                        `json:"server,omitzero"`             // server id
@@ -122,6 +124,19 @@ const (
 	SessionClosed       Type = "session-closed"
 	SessionExpired      Type = "session-expired"
 	SessionRefused      Type = "session-refused" // something that was asked of it, or in it
+
+	// Of a certificate under an operation the events of its sign order tell.
+	CertificateAccepted        Type = "certificate-accepted" // in a session; the attempt to sign it begins
+	CertificateIssued          Type = "certificate-issued"
+	CertificateFailed          Type = "certificate-failed"
+	CertificateImported        Type = "certificate-imported" // issued elsewhere
+	CertificateRevoked         Type = "certificate-revoked"
+	CertificateRequestAccepted Type = "certificate-request-accepted" // in a session; the attempt to sign it begins
+	CertificateRequestSigned   Type = "certificate-request-signed"
+	CertificateRequestFailed   Type = "certificate-request-failed"
+	RevocationListAccepted     Type = "revocation-list-accepted" // the attempt to sign it begins
+	RevocationListIssued       Type = "revocation-list-issued"
+	RevocationListFailed       Type = "revocation-list-failed"
 )
 
 // Types returns every type there is.
@@ -133,5 +148,7 @@ func Types() []Type {
 		RequestRefused, SignInRefused, ClockStepped, ClockAccepted, ServerStarted, ConfigurationChanged, IntegrityViolation,
 		SessionOpened, SessionAuthorised, SessionWithdrawn, SessionBecameActive, SessionLapsed, SessionPlanApplied, SessionClosed,
 		SessionExpired, SessionRefused,
+		CertificateAccepted, CertificateIssued, CertificateFailed, CertificateImported, CertificateRevoked, CertificateRequestAccepted,
+		CertificateRequestSigned, CertificateRequestFailed, RevocationListAccepted, RevocationListIssued, RevocationListFailed,
 	}
 }

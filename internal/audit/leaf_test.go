@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // oneOfEach returns one event of each type, with what such an event carries.
 func oneOfEach() []audit.Event {
-	events := slices.Concat(rareOperations(), rareOrders(), aroundOperations(), session())
+	events := slices.Concat(rareOperations(), rareOrders(), aroundOperations(), session(), certificates())
 	for i, e := range operation(1) {
 		if !slices.ContainsFunc(events, func(o audit.Event) bool { return o.Type == e.Type }) {
 			events = slices.Insert(events, min(i, len(events)), e)
@@ -105,6 +105,57 @@ func session() []audit.Event {
 		event(audit.SessionLapsed, nil, "only 1 of 2 administrators who authorised it still count"), event(audit.SessionWithdrawn, by("bob"), ""),
 		event(audit.SessionPlanApplied, by("ada"), ""), event(audit.SessionClosed, by("ada"), "its plan has been applied"),
 		event(audit.SessionExpired, nil, "its time has run out"),
+	}
+}
+
+// certificates returns the events of certificates and revocation lists, one of each type.
+func certificates() []audit.Event {
+	ada := &audit.Actor{Address: "192.0.2.21", Issuer: "https://login.example.org", Sub: digest("ada")[:24], Subject: "ada"}
+	c := law.Certificate{
+		ID: law.CertificateID(uuid(98)), Key: "ca-devices", Fingerprint: digest("ca-devices"), Issuer: "root", IssuerFingerprint: digest("root"),
+		Serial: "4f0c6c1a9be3d2", TBS: []byte("tbsCertificate"), NotBefore: time.UnixMilli(start), NotAfter: time.UnixMilli(start + 86_400_000),
+	}
+	accepted, issued, imported, revoked := c, c, c, c
+	issued.DER = []byte("certificate")
+	imported.Issuer, imported.IssuerFingerprint, imported.DER, imported.Chain = "", "", []byte("certificate"), [][]byte{[]byte("issuer"), []byte("root")}
+	revoked.DER, revoked.Revocation.Code = []byte("certificate"), "superseded"
+	event := func(of audit.Type, c law.Certificate) audit.Event {
+		return audit.Event{Type: of, Key: c.Key, Certificate: audit.CertificateOf(c), Session: uuid(96), SessionDescription: "A new CA key"}
+	}
+	with := func(e audit.Event, change func(*audit.Event)) audit.Event {
+		change(&e)
+		return e
+	}
+	signs := func(e *audit.Event) {
+		e.Hash, e.Scheme, e.Input = law.SHA256, law.ECDSA, digest("tbs")
+	}
+	by := func(e *audit.Event) {
+		e.Actor, e.Request = ada, uuid(99)
+	}
+	request := audit.Event{Key: "ca-devices", Fingerprint: digest("ca-devices"), Session: uuid(96), SessionDescription: "A new CA key", Hash: law.SHA256, Scheme: law.ECDSA, Input: digest("request")}
+	draft := law.ListDraft{Draft: law.Draft{TBS: []byte("tbsCertList")}, Entries: 1, ThisUpdate: time.UnixMilli(start), NextUpdate: time.UnixMilli(start + 604_800_000)}
+	list := audit.Event{Key: "root", Fingerprint: digest("root"), RevocationList: audit.RevocationListOf(7, draft, nil)}
+	return []audit.Event{
+		with(event(audit.CertificateAccepted, accepted), func(e *audit.Event) { signs(e); by(e); e.Lease = start + 30_000 }),
+		event(audit.CertificateIssued, issued),
+		with(event(audit.CertificateFailed, accepted), func(e *audit.Event) { e.Reason = "the keystore made no signature" }),
+		with(event(audit.CertificateImported, imported), by),
+		with(event(audit.CertificateRevoked, revoked), func(e *audit.Event) {
+			by(e)
+			e.Session, e.SessionDescription, e.Reason = "", "", "the key was replaced"
+		}),
+		with(request, func(e *audit.Event) { e.Type = audit.CertificateRequestAccepted; by(e) }),
+		with(request, func(e *audit.Event) { e.Type, e.Signature = audit.CertificateRequestSigned, digest("signature") }),
+		with(request, func(e *audit.Event) {
+			e.Type, e.Reason = audit.CertificateRequestFailed, "the keystore made no signature"
+		}),
+		with(list, func(e *audit.Event) { e.Type, e.Lease = audit.RevocationListAccepted, start+30_000; signs(e) }),
+		with(list, func(e *audit.Event) {
+			e.Type, e.RevocationList = audit.RevocationListIssued, audit.RevocationListOf(7, draft, []byte("list"))
+		}),
+		with(list, func(e *audit.Event) {
+			e.Type, e.Reason = audit.RevocationListFailed, "the keystore made no signature"
+		}),
 	}
 }
 

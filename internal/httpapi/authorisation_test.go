@@ -30,34 +30,43 @@ var callers = []law.SubjectID{"", "olga", "alice", "dave", "ada", "audrey", "eve
 // fw-one, which needs one approval, and fw-dev, which needs none; where a sign order is placed it is
 // approved by alice, elsewhere it also asks for fw-prod and is pending.
 var matrix = map[string][]int{
-	"getOpenapi":       {200, 200, 200, 200, 200, 200, 200},
-	"getHealth":        {200, 200, 200, 200, 200, 200, 200},
-	"getReady":         {200, 200, 200, 200, 200, 200, 200},
-	"getVersion":       {200, 200, 200, 200, 200, 200, 200},
-	"getWhoami":        {401, 200, 200, 200, 200, 200, 200},
-	"listKeys":         {401, 200, 200, 200, 200, 200, 200},
-	"getKey":           {401, 200, 200, 200, 200, 200, 404},
-	"getPublickey":     {401, 200, 200, 200, 200, 200, 404},
-	"getCertificate":   {401, 200, 200, 200, 200, 200, 404},
-	"listOperations":   {401, 200, 200, 200, 200, 200, 200},
-	"createOperation":  {401, 201, 403, 403, 403, 403, 403},
-	"getOperation":     {401, 200, 200, 200, 200, 200, 404},
-	"waitOperation":    {401, 200, 200, 200, 200, 200, 404},
-	"approveOperation": {401, 403, 409, 200, 403, 403, 404},
-	"withdrawApproval": {401, 409, 200, 409, 409, 409, 404},
-	"rejectOperation":  {401, 403, 200, 200, 403, 403, 404},
-	"revokeOperation":  {401, 200, 200, 200, 200, 403, 404},
-	"listSignorders":   {401, 200, 200, 200, 200, 200, 404},
-	"placeSignorder":   {401, 201, 403, 403, 403, 403, 404},
-	"getSignorder":     {401, 200, 200, 200, 200, 200, 404},
-	"disableKey":       {401, 403, 403, 403, 200, 403, 403},
-	"disableSubject":   {401, 403, 403, 403, 200, 403, 403},
-	"whoCan":           {401, 403, 403, 403, 200, 200, 403},
-	"whoCouldByPolicy": {401, 403, 403, 403, 200, 200, 403},
-	"getPolicy":        {401, 403, 403, 403, 200, 200, 403},
-	"comparePolicy":    {401, 403, 403, 403, 200, 200, 403},
-	"listSubjects":     {401, 403, 403, 403, 200, 200, 403},
-	"listRoles":        {401, 403, 403, 403, 200, 200, 403},
+	"getOpenapi":         {200, 200, 200, 200, 200, 200, 200},
+	"getHealth":          {200, 200, 200, 200, 200, 200, 200},
+	"getReady":           {200, 200, 200, 200, 200, 200, 200},
+	"getVersion":         {200, 200, 200, 200, 200, 200, 200},
+	"getWhoami":          {401, 200, 200, 200, 200, 200, 200},
+	"listKeys":           {401, 200, 200, 200, 200, 200, 200},
+	"getKey":             {401, 200, 200, 200, 200, 200, 404},
+	"getPublickey":       {401, 200, 200, 200, 200, 200, 404},
+	"getCertificate":     {401, 200, 200, 200, 200, 200, 404},
+	"listOperations":     {401, 200, 200, 200, 200, 200, 200},
+	"createOperation":    {401, 201, 403, 403, 403, 403, 403},
+	"getOperation":       {401, 200, 200, 200, 200, 200, 404},
+	"waitOperation":      {401, 200, 200, 200, 200, 200, 404},
+	"approveOperation":   {401, 403, 409, 200, 403, 403, 404},
+	"withdrawApproval":   {401, 409, 200, 409, 409, 409, 404},
+	"rejectOperation":    {401, 403, 200, 200, 403, 403, 404},
+	"revokeOperation":    {401, 200, 200, 200, 200, 403, 404},
+	"listSignorders":     {401, 200, 200, 200, 200, 200, 404},
+	"placeSignorder":     {401, 201, 403, 403, 403, 403, 404},
+	"getSignorder":       {401, 200, 200, 200, 200, 200, 404},
+	"orderCertificate":   {401, 201, 403, 403, 403, 403, 404},
+	"listCertificates":   {401, 200, 200, 200, 200, 200, 200},
+	"getCertificateById": {401, 200, 200, 200, 200, 200, 404},
+	"revokeCertificate":  {401, 403, 403, 403, 200, 403, 404},
+	"issueCertificate":   {401, 404, 404, 404, 201, 403, 404},
+	"requestCertificate": {401, 404, 404, 404, 200, 403, 404},
+	"importCertificate":  {401, 404, 404, 404, 422, 403, 404}, // which cannot be read
+	"makeRevocationlist": {401, 404, 404, 404, 201, 403, 404},
+	"getRevocationlist":  {200, 200, 200, 200, 200, 200, 200},
+	"disableKey":         {401, 403, 403, 403, 200, 403, 403},
+	"disableSubject":     {401, 403, 403, 403, 200, 403, 403},
+	"whoCan":             {401, 403, 403, 403, 200, 200, 403},
+	"whoCouldByPolicy":   {401, 403, 403, 403, 200, 200, 403},
+	"getPolicy":          {401, 403, 403, 403, 200, 200, 403},
+	"comparePolicy":      {401, 403, 403, 403, 200, 200, 403},
+	"listSubjects":       {401, 403, 403, 403, 200, 200, 403},
+	"listRoles":          {401, 403, 403, 403, 200, 200, 403},
 
 	"listAdministrationsessions":         {401, 200, 200, 200, 200, 200, 200},
 	"openAdministrationsession":          {401, 403, 403, 403, 201, 403, 403},
@@ -91,14 +100,22 @@ var bodies = map[string]string{
 	"disableKey": `{"reason":"lost"}`, "disableSubject": `{"reason":"left"}`, "whoCouldByPolicy": `{"policy":{policy}}`, "comparePolicy": `{"policy":{policy}}`,
 	"openAdministrationsession": `{"description":"new people"}`, "authoriseAdministrationsession": `{"digest":"{sessiondigest}"}`,
 	"changeConfiguration": `{"reason":"new people","fragment":"roles: [{id: more-auditors, kind: auditor, members: [audrey]}]"}`,
-	"placeSignorder":      `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
+	"orderCertificate":    `{"keyid":"ca-dev","for":"fw-dev"}`, "revokeCertificate": `{"code":"superseded","reason":"old"}`,
+	"issueCertificate": `{"keyid":"fw-dev","issuer":"root"}`, "requestCertificate": `{"keyid":"root"}`, "makeRevocationlist": `{"keyid":"root"}`,
+	"importCertificate": `{"keyid":"root","chain":"nonsense"}`,
+	"placeSignorder":    `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
 }
 
 // AZ-01
 func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 	k := testkit.NewWith(t, testkit.Options{
-		Limits: keyserver.Limits{PendingOperations: 1000},
+		Limits: keyserver.Limits{PendingOperations: 1000}, World: testkit.Hierarchy,
 	})
+	k.Certify("root")
+	k.Certify("ca-dev")
+	older := k.Certify("fw-one")
+	k.Certify("fw-one")
+	k.Beat() // makes the revocation list
 	signed := k.Approve(k.Create(testkit.Ask("fw-one", "fw-dev")), "alice")
 	order := k.MustSign(signed, testkit.OrderAsk("fw-dev", "1", "image"))
 
@@ -112,8 +129,11 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 			delete(left, name)
 			for i, status := range want {
 				keys := []law.KeyID{"fw-one", "fw-dev", "fw-prod"}
-				if id == "placeSignorder" {
+				switch id {
+				case "placeSignorder":
 					keys = keys[:2]
+				case "orderCertificate":
+					keys = []law.KeyID{"fw-one", "ca-dev"}
 				}
 				o := k.Approve(k.Create(testkit.Ask(keys...)), "alice")
 				session := sessionFor(k, id, path, fmt.Sprintf("The oscar of %s %d", id, i))
@@ -121,7 +141,7 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 				if id == "disableKey" {
 					key = "fw-other"
 				}
-				fill := strings.NewReplacer("{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{digest}", string(o.Digest),
+				fill := strings.NewReplacer("{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{certificate}", string(older.ID), "{list}", "ca-dev.crl", "{digest}", string(o.Digest),
 					"{session}", string(session.ID), "{sessiondigest}", string(session.Digest), "{subject}", "oscar", "{policy}", policyText(k, func(*law.Configuration) {}))
 				answersAsDocumented(k, attempt{
 					who: callers[i], method: method, pattern: path, path: fill.Replace(path + queries[name]), body: fill.Replace(bodies[id]), status: status,
@@ -149,7 +169,7 @@ func sessionFor(k *testkit.Kit, id, path, name string) keyserver.Session {
 		return must[keyserver.Session](k)(k.Keyserver.OpenSession(k.Context(), k.Caller("adam"), keyserver.OpenSessionRequest{Description: "new people"}))
 	case "applyPlan":
 		return k.ActiveSession(&plan)
-	case "changeConfiguration":
+	case "changeConfiguration", "issueCertificate", "requestCertificate", "importCertificate", "makeRevocationlist":
 		return k.ActiveSession(nil)
 	}
 	return k.OpenSession(&plan)
@@ -226,7 +246,7 @@ func TestAZ01_RefusedSignInsAreCounted(t *testing.T) {
 	eachOperation(t, func(method, path, id string) {
 		if matrix[id][0] == http.StatusUnauthorized {
 			n++
-			path = strings.NewReplacer("{keyid}", "fw-one", "{operation}", exampleID, "{signorder}", exampleID, "{session}", exampleID, "{subject}", "eve").Replace(path)
+			path = strings.NewReplacer("{keyid}", "fw-one", "{operation}", exampleID, "{signorder}", exampleID, "{certificate}", exampleID, "{session}", exampleID, "{subject}", "eve").Replace(path)
 			answer, p := send(k, "", method, path, strings.ReplaceAll(bodies[id], "{policy}", `""`))
 			expect(t, method+" "+path, answer, p, api.Unauthenticated)
 		}

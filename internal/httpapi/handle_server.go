@@ -76,11 +76,3 @@ func getPublicKey(s *server, c *call) (answer, error) {
 	}
 	return asText(api.MediaPEM, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.PublicKey})))
 }
-
-func getCertificate(s *server, c *call) (answer, error) {
-	k, err := s.Keyserver.Key(c.Context(), c.Caller, law.KeyID(c.PathValue("keyid")))
-	if err != nil {
-		return answer{}, err
-	}
-	return answer{}, refuse(api.NotFound, "key %s has no certificate", k.ID)
-}

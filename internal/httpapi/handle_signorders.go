@@ -118,7 +118,7 @@ func fits(f api.Format, a law.Algorithm) bool {
 // orderOut writes a sign order with its signature in the form asked for.
 func orderOut(o keyserver.SignOrder, f law.Facts, format api.Format) (api.SignOrder, error) {
 	out := api.SignOrder{
-		ID: string(o.ID), Operation: string(o.Operation), Requester: string(o.Requester),
+		ID: string(o.ID), Operation: string(o.Operation), Requester: string(o.Requester), Certifies: string(o.Certifies),
 		KeyID: string(o.Key), Fingerprint: o.Fingerprint, State: string(o.State), Use: o.Use, Of: o.Of, Attempt: o.Attempt,
 		Hash: string(o.Input.Hash), Scheme: string(o.Input.Scheme), Digest: hex.EncodeToString(o.Input.Digest),
 		Accepted: millis(o.Accepted), Settled: millis(o.Settled), Failure: o.Failure, Checkpoint: o.Checkpoint,

@@ -27,6 +27,7 @@ type answer struct {
 	text     string
 	media    string // of text
 	location string // of what was made
+	cache    string // who may keep it, and how long (RFC 9111); empty: nobody
 }
 
 func asJSON(v any) (answer, error)           { return answer{value: v}, nil }
@@ -154,6 +155,9 @@ func (s *server) write(c *call, a answer, err error) {
 	if a.location != "" && err == nil {
 		c.out.Header().Set("Location", a.location)
 	}
+	if a.cache != "" && err == nil {
+		c.out.Header().Set("Cache-Control", a.cache)
+	}
 	c.out.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	c.start(status, media)
 	c.out.Write(body) // an error is the client's going away
@@ -164,7 +168,9 @@ func (c *call) start(status int, media string) {
 	h := c.out.Header()
 	h.Set("Content-Type", media)
 	h.Set(api.HeaderRequestID, c.Caller.Request)
-	h.Set("Cache-Control", "no-store")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")

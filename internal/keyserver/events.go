@@ -52,8 +52,7 @@ func (c Caller) orderEvents(o law.Operation, r law.Order, changes []law.Change) 
 		case law.DidAcceptOrder, law.DidAttemptOrder:
 			e.IdempotencyKey, e.Lease = r.IdempotencyKey, r.Lease.UnixMilli()
 		case law.DidSignOrder:
-			sum := sha256.Sum256(r.Signature)
-			e.Signature = hex.EncodeToString(sum[:])
+			e.Signature = hexHash(r.Signature)
 		case law.DidFailOrder, law.DidWithhold:
 		default:
 			continue // about the operation, not the order
@@ -63,6 +62,18 @@ func (c Caller) orderEvents(o law.Operation, r law.Order, changes []law.Change) 
 		events[i] = e
 	}
 	return events
+}
+
+// signing completes the event of a signature that is permitted.
+func signing(e *audit.Event, p law.Permit) {
+	in := p.Input()
+	e.Hash, e.Scheme, e.Input = in.Hash, in.Scheme, hex.EncodeToString(in.Digest)
+}
+
+// hexHash is the SHA-256 of data, in lower-case hex.
+func hexHash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // save stores the operation if anything happened to it, with its events and the one of the refusal, if

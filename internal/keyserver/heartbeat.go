@@ -79,7 +79,7 @@ func (k *Keyserver) Run(ctx context.Context) {
 }
 
 // Beat does what has to be done though nobody asks: it stores the time's mark, expiries that nobody has
-// met, attempts whose lease has run out, and steps of the clock.
+// met, attempts whose lease has run out, steps of the clock, and revocation lists that are due.
 func (k *Keyserver) Beat(ctx context.Context) error {
 	return errors.Join(
 		k.beatClock(ctx),
@@ -87,6 +87,7 @@ func (k *Keyserver) Beat(ctx context.Context) error {
 		k.expireSessions(ctx),
 		k.closeAttempts(ctx, 0, "no result within the attempt's lease"),
 		k.storeSignIns(ctx, false),
+		k.renewLists(ctx),
 	)
 }
 
@@ -183,20 +184,22 @@ func (k *Keyserver) closeAttempts(ctx context.Context, within time.Duration, why
 	}
 }
 
-// cutOff fails attempts whose lease ends within the given time, at most beatBatch, and says how many.
+// cutOff fails attempts whose lease ends within the given time, of sign orders and of certificates in sessions each at most
+// beatBatch, and says of which there were more.
 func cutOff(tx *store.Tx, within time.Duration, why string) (int, error) {
 	running, err := tx.RunningOrders(tx.Now().Add(within), beatBatch)
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range running {
-		if _, err := (Caller{}).settle(tx, r.ID, func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+		if _, err := (Caller{}).settle(tx, r.ID, nil, func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
 			return o.Fail(r, r.Attempt, why, f, now)
 		}); err != nil {
 			return 0, err
 		}
 	}
-	return len(running), nil
+	certificates, err := cutOffCertificates(tx, within, why)
+	return max(len(running), certificates), err
 }
 
 // AcceptClock resets the time's mark to the clock as it is, after expiring every open operation (rule 8) and

@@ -63,8 +63,9 @@ type Keyserver struct {
 	recent  atomic.Pointer[law.Facts] // as they were when somebody asked for them last
 	signIns signIns
 	pairs   pairs
-	last    pulse // the last beat
-	behind  bool  // the clock went back, which was said, and is not right again
+	lists   map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list
+	last    pulse                       // the last beat
+	behind  bool                        // the clock went back, which was said, and is not right again
 
 	stopping chan struct{} // closed by Stopping
 	stopOnce sync.Once
@@ -96,7 +97,7 @@ func New(o Options) (*Keyserver, error) {
 	}
 	return &Keyserver{
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software, mode: o.Mode,
-		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}},
+		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}}, lists: map[law.KeyID]time.Duration{},
 		stopping: make(chan struct{}),
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/pki"
 	"example.org/keyserver/internal/store"
 )
 
@@ -21,16 +22,16 @@ import (
 // The use is taken and audited durably before the keystore is asked, and the signature is stored and
 // audited durably before it is returned (rule 11).
 func (k *Keyserver) PlaceSignOrder(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (SignOrder, error) {
-	order, err := newID()
+	draw, err := newDrawing()
 	if err != nil {
 		return SignOrder{}, err
 	}
-	ask.ID, ask.Who = law.OrderID(order), c.Subject
+	ask.ID, ask.Who = law.OrderID(draw.id), c.Subject
 	patience, cancel := context.WithTimeout(ctx, k.limits.DuplicateWait)
 	defer cancel()
 	for {
 		changed, stop := k.db.Watch(id)
-		p, err := k.place(ctx, c, id, ask)
+		p, err := k.place(ctx, c, id, ask, draw)
 		switch {
 		case err != nil:
 			stop()
@@ -55,7 +56,7 @@ func (k *Keyserver) PlaceSignOrder(ctx context.Context, c Caller, id law.Operati
 }
 
 // place asks the law for a permit, and stores the use that it takes.
-func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk) (law.Placed, error) {
+func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask law.OrderAsk, draw drawing) (law.Placed, error) {
 	under := store.OrderKey{Operation: id, Key: ask.Key, Requester: c.Subject, IdempotencyKey: ask.IdempotencyKey}
 	return update(ctx, k, func(tx *store.Tx) (law.Placed, error) {
 		if c.stale(tx.Reader) {
@@ -76,11 +77,17 @@ func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask
 		if !placedBefore {
 			before = nil
 		}
+		earlier, err := draw.order(&tx.Reader, &ask, before)
+		if err != nil {
+			return law.Placed{}, err
+		}
 		p, refusal := o.Place(ask, before, tx.Facts(), tx.Now())
 		o.Operation = p.Operation
 		if p.Permit.Granted() {
-			events := c.orderEvents(o.Operation, p.Order, p.Changes)
-			return p, tx.SaveOrder(o, p.Order, events[0], events[1:]...)
+			if before != nil {
+				p.Certificate = earlier
+			}
+			return p, c.saveOrder(tx, o, p, nil)
 		}
 		about := audit.Event{
 			Type: audit.OrderRefused, Operation: id, Digest: o.Digest(), Key: ask.Key, Order: prior.ID, IdempotencyKey: ask.IdempotencyKey,
@@ -95,14 +102,18 @@ func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask
 // attempt makes one attempt at a signature and stores what comes of it.
 func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOrder, error) {
 	signature, failure := k.keystores.Sign(ctx, p.Permit)
+	var der []byte
+	if failure == nil && p.Order.Certifies != "" {
+		der, failure = pki.FinishCertificate(p.Certificate.TBS, p.Permit.Key().PublicKey, p.Permit.Input(), signature)
+	}
 	// What was begun is finished before anything new is begun.
 	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (law.Placed, error) {
 		if failure != nil {
-			return c.settle(tx, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+			return c.settle(tx, p.Permit.Order(), nil, func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
 				return o.Fail(r, p.Permit.Attempt(), reasonOf(failure), f, now)
 			})
 		}
-		return c.settle(tx, p.Permit.Order(), func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
+		return c.settle(tx, p.Permit.Order(), der, func(o law.Operation, r law.Order, f law.Facts, now time.Time) (law.Placed, error) {
 			return o.Complete(r, p.Permit.Attempt(), signature, f, now)
 		})
 	})
@@ -120,8 +131,9 @@ func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOr
 	return k.answer(done.Operation, done.Order)
 }
 
-// settle stores how an attempt at a sign order ended, as the law judges it.
-func (c Caller) settle(tx *store.Tx, id law.OrderID, judge func(law.Operation, law.Order, law.Facts, time.Time) (law.Placed, error)) (law.Placed, error) {
+// settle stores how an attempt at a sign order ended, as the law judges it, and the certificate that came of it if it is
+// for one.
+func (c Caller) settle(tx *store.Tx, id law.OrderID, der []byte, judge func(law.Operation, law.Order, law.Facts, time.Time) (law.Placed, error)) (law.Placed, error) {
 	r, known, err := tx.Order(id)
 	if err != nil {
 		return law.Placed{}, err
@@ -135,14 +147,64 @@ func (c Caller) settle(tx *store.Tx, id law.OrderID, judge func(law.Operation, l
 	}
 	p, refusal := judge(o.Operation, r, tx.Facts(), tx.Now())
 	o.Operation = p.Operation
-	events := c.orderEvents(o.Operation, p.Order, p.Changes)
 	if refusal != nil {
+		events := c.orderEvents(o.Operation, p.Order, p.Changes)
 		if _, err := c.save(tx, o, events, audit.Event{}, refusal); err != nil {
 			return law.Placed{}, err
 		}
 		return p, refusal
 	}
-	return p, tx.SaveOrder(o, p.Order, events[0], events[1:]...)
+	if p.Certificate, err = certificateOf(&tx.Reader, r); err != nil {
+		return law.Placed{}, err
+	}
+	return p, c.saveOrder(tx, o, p, der)
+}
+
+// saveOrder stores a sign order with its events, and the certificate that it is for, if it is for one.
+func (c Caller) saveOrder(tx *store.Tx, o store.Operation, p law.Placed, der []byte) error {
+	events := c.orderEvents(o.Operation, p.Order, p.Changes)
+	if p.Order.Certifies == "" {
+		return tx.SaveOrder(o, p.Order, events[0], events[1:]...)
+	}
+	now := p.Certificate.Follow(p.Order, der)
+	for i := range events {
+		if events[i].Order != "" {
+			events[i].Certificate = audit.CertificateOf(now)
+		}
+	}
+	return tx.SaveCertificateOrder(o, p.Order, now, events[0], events[1:]...)
+}
+
+// certificateOf is the certificate that a sign order is for, the zero one if it is for none.
+func certificateOf(r *store.Reader, order law.Order) (law.Certificate, error) {
+	if order.Certifies == "" {
+		return law.Certificate{}, nil
+	}
+	c, known, err := r.Certificate(law.CertificateID(order.ID))
+	if err == nil && !known {
+		err = fmt.Errorf("the certificate of sign order %s is not there", order.ID)
+	}
+	return c, err
+}
+
+// PlaceCertificateOrder has a CA key issue the certificate of an FW key under an approved operation. It is a sign order
+// (rules 10 to 12): the same request under the same idempotency key gives the same certificate.
+func (k *Keyserver) PlaceCertificateOrder(ctx context.Context, c Caller, id law.OperationID, request CertificateOrder) (Certificate, error) {
+	order, err := k.PlaceSignOrder(ctx, c, id, law.OrderAsk{
+		Key: request.Issuer, IdempotencyKey: request.IdempotencyKey, Certificate: &law.CertificateAsk{Key: request.Key},
+	})
+	if err != nil {
+		return Certificate{}, err
+	}
+	out, err := look(ctx, k, func(r *store.Reader) (Certificate, error) {
+		issued, err := certificateOf(r, order.Order)
+		if err != nil {
+			return Certificate{}, err
+		}
+		return k.withPath(r, issued)
+	})
+	out.Checkpoint = order.Checkpoint
+	return out, err
 }
 
 // reasonOf says what a keystore's failure is to people, without what a vendor's library says.

@@ -67,7 +67,7 @@ func (s Session) Change(who SubjectID, c Changes, plan Digest, changed int64, pa
 	case err != nil:
 		return out, Configuration{}, err
 	case s.Plan != "" && plan == "":
-		return out, Configuration{}, refuse(Forbidden, "this session has a plan, and in it nothing is done but the plan; open another session for anything else")
+		return out, Configuration{}, refusePlanned()
 	case s.Plan != plan:
 		return out, Configuration{}, refuse(Forbidden, "this is not the plan that the session was authorised for")
 	case s.Plan != "" && s.Base != changed:

@@ -41,7 +41,8 @@ type Order struct {
 	Requester      SubjectID
 	IdempotencyKey string
 	Input          Input
-	Use            int // which use of the key it took, from 1
+	Certifies      KeyID // the FW key whose certificate is signed; empty: the input was given as such
+	Use            int   // which use of the key it took, from 1
 	Accepted       time.Time
 	State          OrderState
 	Attempt        int       // the latest one, from 1
@@ -72,14 +73,16 @@ type OrderAsk struct {
 	Scheme         Scheme // may be empty if the key makes only one
 	Digest         []byte
 	Data           []byte
+	Certificate    *CertificateAsk // instead of an input; its ID and Issuer are those of the order and its key
 }
 
 // Placed is the outcome of asking for a signature. If the permit is granted, an attempt is to be made with
 // it. If not, the order is an earlier one: signed, or still running.
 type Placed struct {
 	Outcome
-	Order  Order
-	Permit Permit
+	Order       Order
+	Permit      Permit
+	Certificate Certificate // that is to be signed, if the order is a new one for one
 }
 
 // Place accepts a sign order (rule 10), or finds that it is the one placed before under the same
@@ -93,7 +96,7 @@ func (o Operation) Place(ask OrderAsk, prior *Order, f Facts, now time.Time) (Pl
 	if prior != nil {
 		return o.placeAgain(p, ask, *prior, f, now)
 	}
-	in, err := o.judge(ask, f)
+	to, err := o.judge(ask, f, now)
 	if err != nil {
 		return p, err
 	}
@@ -105,21 +108,20 @@ func (o Operation) Place(ask OrderAsk, prior *Order, f Facts, now time.Time) (Pl
 	p.Operation = o.use(ask.Key, 1, 0)
 	p.Order = Order{
 		ID: ask.ID, Operation: o.ID, Key: ask.Key, Fingerprint: grant.Fingerprint, Requester: ask.Who,
-		IdempotencyKey: ask.IdempotencyKey, Use: taken + 1, Accepted: now,
+		IdempotencyKey: ask.IdempotencyKey, Certifies: ask.certifies(), Use: taken + 1, Accepted: now,
 	}
-	p.attempt(in, f, now)
+	p.Certificate = to.certificate
+	p.attempt(to.input, f, now)
 	p.add(Change{Kind: DidAcceptOrder, By: ask.Who})
 	return p, nil
 }
 
 func (o Operation) placeAgain(p Placed, ask OrderAsk, prior Order, f Facts, now time.Time) (Placed, error) {
-	asThen := f.keys[prior.Key]
-	asThen.Hash, asThen.Schemes = prior.Input.Hash, []Scheme{prior.Input.Scheme}
-	in, err := ask.input(asThen)
+	in, err := ask.again(prior, f.keys[prior.Key])
 	switch {
 	case prior.Operation != o.ID || prior.Key != ask.Key || prior.Requester != ask.Who || prior.IdempotencyKey != ask.IdempotencyKey:
 		return p, refuse(NotFound, "there is no such sign order")
-	case err != nil || !in.same(prior.Input):
+	case err != nil || !in.same(prior.Input) || ask.certifies() != prior.Certifies:
 		return p, refuse(KeyReused, "this idempotency key was used for another input; use a new one for each input")
 	case prior.State == OrderSigned || prior.Running(now):
 		p.Order = prior
@@ -128,11 +130,15 @@ func (o Operation) placeAgain(p Placed, ask OrderAsk, prior Order, f Facts, now 
 		return p, refuse(WrongState, "the operation was revoked while the signature was made; it is withheld")
 	}
 	ask.Hash, ask.Scheme = in.Hash, in.Scheme // as said or understood then, whatever the key would add to the asking now
-	if in, err = o.judge(ask, f); err != nil {
+	to, err := o.judge(ask, f, now)
+	switch {
+	case err != nil:
 		return p, err
+	case !to.input.same(prior.Input): // a certificate of another draft
+		return p, refuse(KeyReused, "a further attempt is made at the certificate that was drawn up first")
 	}
 	p.Order = prior
-	p.attempt(in, f, now)
+	p.attempt(to.input, f, now)
 	p.add(Change{Kind: DidAttemptOrder, By: ask.Who})
 	return p, nil
 }
@@ -143,37 +149,93 @@ func (p *Placed) attempt(in Input, f Facts, now time.Time) {
 	p.Order.Attempt++
 	p.Order.Lease = now.Add(AttemptLease)
 	p.Order.Settled, p.Order.Failure = time.Time{}, ""
-	p.Permit = Permit{true, p.Order.Operation, p.Order.ID, p.Order.Attempt, f.keys[p.Order.Key], in}
+	p.Permit = Permit{
+		granted: true, purpose: ForSignOrder, operation: p.Order.Operation, order: p.Order.ID, attempt: p.Order.Attempt,
+		key: f.keys[p.Order.Key], input: in,
+	}
+	if p.Order.Certifies != "" {
+		p.Permit.purpose, p.Permit.certificate = ForCertificate, CertificateID(p.Order.ID)
+	}
+}
+
+// again is the input that is asked for again. A certificate is recognised by its key alone: the draft is that of the
+// order, whatever a new one would be like.
+func (ask OrderAsk) again(prior Order, k Key) (Input, error) {
+	if ask.Certificate != nil {
+		return prior.Input, nil
+	}
+	k.Hash, k.Schemes = prior.Input.Hash, []Scheme{prior.Input.Scheme}
+	return ask.input(k)
+}
+
+// certifies is the key whose certificate is asked for, if one is.
+func (ask OrderAsk) certifies() KeyID {
+	if ask.Certificate == nil {
+		return ""
+	}
+	return ask.Certificate.Key
+}
+
+// toSign is what a sign order is for.
+type toSign struct {
+	input       Input
+	certificate Certificate // whose signature it is, if it is one's
 }
 
 // judge is rule 10 but for the uses left.
-func (o Operation) judge(ask OrderAsk, f Facts) (Input, error) {
+func (o Operation) judge(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
 	k := f.keys[ask.Key]
 	_, named := o.Grant(ask.Key)
 	party := ask.Who == o.Orderer.Subject || slices.Contains(o.Clients, ask.Who)
 	switch {
 	case !party:
-		return Input{}, refuse(Forbidden, "sign orders are placed by the operation's orderer or by a client that it names")
+		return toSign{}, refuse(Forbidden, "sign orders are placed by the operation's orderer or by a client that it names")
 	case k.Type == Root:
-		return Input{}, refuse(Impossible, "key %s is a ROOT key; it cannot be used in an operation", ask.Key)
+		return toSign{}, refuse(Impossible, "key %s is a ROOT key; it cannot be used in an operation", ask.Key)
 	case !named:
-		return Input{}, refuse(NotCovered, "key %q is not in this operation", ask.Key)
+		return toSign{}, refuse(NotCovered, "key %q is not in this operation", ask.Key)
 	case !f.Holds(ask.Who, Orderer, ask.Key):
-		return Input{}, refuse(Forbidden, "none of your orderer roles covers key %s", ask.Key)
-	case k.Type != Firmware:
-		return Input{}, refuse(Impossible, "key %s is a %s key; only FW keys sign an input", ask.Key, k.Type)
+		return toSign{}, refuse(Forbidden, "none of your orderer roles covers key %s", ask.Key)
+	case k.Type != Firmware && ask.Certificate == nil:
+		return toSign{}, refuse(Impossible, "key %s is a %s key; only FW keys sign an input", ask.Key, k.Type)
+	case k.Type != CA && ask.Certificate != nil:
+		return toSign{}, refuse(Impossible, "key %s is an %s key; under an operation only CA keys issue certificates", ask.Key, k.Type)
 	case f.ClockHeld:
-		return Input{}, refuseClock()
+		return toSign{}, refuseClock()
 	case o.Recorded.Final():
-		return Input{}, refuse(WrongState, "the operation is %s; create a new one", o.Recorded)
+		return toSign{}, refuse(WrongState, "the operation is %s; create a new one", o.Recorded)
 	case o.Recorded != Approved:
-		return Input{}, refuse(WrongState, "the operation is not approved: %s", o.wants(f))
+		return toSign{}, refuse(WrongState, "the operation is not approved: %s", o.wants(f))
+	}
+	if ask.Certificate != nil {
+		return o.judgeCertificate(ask, f, now)
 	}
 	in, err := ask.input(k)
 	if err != nil {
-		return Input{}, err
+		return toSign{}, err
 	}
-	return in, o.checkArtifact(in, k)
+	return toSign{input: in}, o.checkArtifact(in, k)
+}
+
+// judgeCertificate judges a certificate that a CA key of the operation is to issue for an FW key.
+func (o Operation) judgeCertificate(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
+	k := f.keys[ask.Certificate.Key]
+	switch {
+	case !f.SeesKey(ask.Who, ask.Certificate.Key):
+		return toSign{}, refuse(Forbidden, "key %q is unknown, or none of your roles covers it", ask.Certificate.Key)
+	case k.Type != Firmware:
+		return toSign{}, refuse(Impossible, "key %s is a %s key; under an operation certificates are issued for FW keys", k.ID, k.Type)
+	case len(o.Artifacts) > 0 || f.keys[ask.Key].ArtifactsNeeded:
+		return toSign{}, refuse(InputMisfit, "the operation is for the artifacts that it names, and a certificate is none of them")
+	}
+	if err := ask.Certificate.subject(f); err != nil {
+		return toSign{}, err
+	}
+	c := *ask.Certificate
+	c.ID, c.Issuer = CertificateID(ask.ID), ask.Key
+	made, in, err := c.draw(f, now)
+	made.Operation = o.ID
+	return toSign{in, made}, err
 }
 
 func (o Operation) checkArtifact(in Input, k Key) error {

@@ -181,7 +181,8 @@ func (d dialect) migrating() ([]goose.ProviderOption, error) {
 }
 
 // grant gives the server's role what it needs of the owner's tables. It can neither change nor remove an
-// audit event, nor what an operation, an approval, a sign order or an administration session is about.
+// audit event, nor what an operation, an approval, a sign order, a certificate or an administration
+// session is about.
 func grant(ctx context.Context, db *sql.DB, server string) error {
 	to := pgx.Identifier{server}.Sanitize()
 	for _, privileges := range []string{
@@ -195,6 +196,8 @@ func grant(ctx context.Context, db *sql.DB, server string) error {
 		`SELECT, INSERT, UPDATE (taken, signed) ON operation_keys`,
 		`SELECT, INSERT, UPDATE (withdrawn) ON approvals`,
 		`SELECT, INSERT, UPDATE (state, attempt, lease, settled, failure, signature) ON sign_orders`,
+		`SELECT, INSERT, UPDATE (state, lease, settled, failure, der, revokedat, revokedby, revokedcode, revokedreason) ON certificates`,
+		`SELECT, INSERT, UPDATE ON revocation_lists`,
 	} {
 		if _, err := db.ExecContext(ctx, `GRANT `+privileges+` TO `+to); err != nil {
 			return fmt.Errorf("granting %s to %s: %w", privileges, server, err)

@@ -111,7 +111,8 @@ func TestAProductionServersRoleCannotRewriteWhatWasSaid(t *testing.T) {
 		`DELETE FROM approvals`, `UPDATE sign_orders SET input = ''`, `UPDATE sign_orders SET requester = ''`, `DELETE FROM sign_orders`,
 		`UPDATE administration_sessions SET statement = ''`, `UPDATE administration_sessions SET plan = ''`, `UPDATE administration_sessions SET base = 0`,
 		`DELETE FROM administration_sessions`, `UPDATE session_authorisations SET subject = ''`, `DELETE FROM session_authorisations`,
-		`TRUNCATE configuration`, `CREATE TABLE other ()`, `DELETE FROM goose_db_version`,
+		`UPDATE certificates SET tbs = ''`, `UPDATE certificates SET serial = ''`, `DELETE FROM certificates`, `DELETE FROM revocation_lists`,
+		`UPDATE sign_orders SET certifies = ''`, `TRUNCATE configuration`, `CREATE TABLE other ()`, `DELETE FROM goose_db_version`,
 	} {
 		err := postgrestest.ExecAs(t, at, postgrestest.Server, statement)
 		if err == nil || !strings.Contains(err.Error(), "permission denied") && !strings.Contains(err.Error(), "must be owner") {

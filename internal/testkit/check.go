@@ -35,6 +35,14 @@ func (k *Kit) checkCalls() {
 		switch e.Type {
 		case audit.OrderAccepted, audit.OrderAttempted:
 			attempts[e.Key]++
+		case audit.CertificateAccepted:
+			attempts[e.Certificate.Issuer]++
+		case audit.CertificateRequestAccepted, audit.RevocationListAccepted:
+			attempts[e.Key]++
+		case audit.CertificateIssued:
+			signed[e.Certificate.Issuer]++
+		case audit.CertificateRequestSigned, audit.RevocationListIssued:
+			signed[e.Key]++
 		case audit.OrderSigned:
 			signed[e.Key]++
 		}

@@ -21,6 +21,10 @@ type Fold struct {
 	operations   map[law.OperationID]*operation
 	open         map[law.OperationID]*operation
 	orders       map[law.OrderID]*order
+	certificates map[law.CertificateID]*certificate
+	serials      map[serial]struct{}
+	lists        map[law.KeyID]*list
+	requests     map[request]int // for certificates, that are being signed
 	sessions     map[law.SessionID]*session
 	openSessions map[law.SessionID]*session
 	configured   int64 // objects of the configuration that were set or removed
@@ -40,6 +44,7 @@ func NewFold(server string) *Fold {
 	return &Fold{
 		server: server, world: newWorld(), operations: map[law.OperationID]*operation{}, open: map[law.OperationID]*operation{},
 		orders: map[law.OrderID]*order{}, sessions: map[law.SessionID]*session{}, openSessions: map[law.SessionID]*session{},
+		certificates: map[law.CertificateID]*certificate{}, serials: map[serial]struct{}{}, lists: map[law.KeyID]*list{}, requests: map[request]int{},
 		due: map[settling]struct{}{},
 	}
 }
@@ -208,6 +213,10 @@ func (f *Fold) read(e *audit.Event) error {
 		return f.sessionSettled(e, law.SessionInactive)
 	case audit.SessionExpired:
 		return f.sessionSettled(e, law.SessionExpired)
+	case audit.CertificateAccepted, audit.CertificateIssued, audit.CertificateFailed, audit.CertificateImported, audit.CertificateRevoked,
+		audit.CertificateRequestAccepted, audit.CertificateRequestSigned, audit.CertificateRequestFailed,
+		audit.RevocationListAccepted, audit.RevocationListIssued, audit.RevocationListFailed:
+		return f.certified(e)
 	case audit.ClockAccepted:
 		return f.clockAccepted(e)
 	case audit.ClockStepped:

@@ -26,6 +26,7 @@ type order struct {
 	lease, settled int64
 	failure        string
 	signature      string // hex SHA-256
+	certifies      bool   // it is for a certificate, see [Fold.certificates]
 	seen           bool   // in the database
 }
 
@@ -51,6 +52,7 @@ func (f *Fold) accepted(e *audit.Event) error {
 	r := &order{
 		id: e.Order, operation: o, key: e.Key, fingerprint: k.Fingerprint, requester: e.Actor.Subject, idempotencyKey: e.IdempotencyKey,
 		hash: e.Hash, scheme: e.Scheme, input: e.Input, use: k.taken + 1, accepted: e.Time,
+		certifies: e.Certificate != nil,
 	}
 	place := placing{r.key, r.requester, r.idempotencyKey}
 	_, before := o.placed[place]
@@ -102,13 +104,15 @@ func (f *Fold) attempt(r *order, e *audit.Event) error {
 		return breaks("rule 10, I3", "%s is neither orderer nor client of operation %s", r.requester, o.id)
 	case !f.world.orderers[r.key].has(r.requester):
 		return breaks("rule 10, I3", "%s is not enabled, or has no orderer role on key %s", r.requester, r.key)
-	case key.Type != law.Firmware:
+	case key.Type != law.Firmware && !r.certifies:
 		return breaks("section 3, I9", "key %s is a %s key, which never signs an input", r.key, key.Type)
+	case key.Type != law.CA && r.certifies:
+		return breaks("section 3", "key %s is an %s key, which issues no certificate under an operation", r.key, key.Type)
 	case r.hash != key.Hash || !slices.Contains(key.Schemes, r.scheme):
 		return breaks("rule 10", "key %s makes no %s signatures over %s", r.key, r.scheme, r.hash)
 	case err != nil || len(input) != r.hash.Size() || hex.EncodeToString(input) != r.input:
 		return breaks("rule 10", "%q is not a digest of %s", r.input, r.hash)
-	case (len(o.artifacts) > 0 || key.ArtifactsNeeded) && !o.covers(r):
+	case (len(o.artifacts) > 0 || key.ArtifactsNeeded) && (r.certifies || !o.covers(r)):
 		return breaks("rule 10, I9", "the input is none of the artifacts of operation %s", o.id)
 	case e.Attempt != r.attempt+1:
 		return breaks("rule 12", "this is attempt %d of sign order %s, not %d", r.attempt+1, r.id, e.Attempt)
@@ -117,7 +121,7 @@ func (f *Fold) attempt(r *order, e *audit.Event) error {
 	}
 	r.state, r.attempt, r.lease, r.settled, r.failure = law.OrderRunning, e.Attempt, e.Lease, 0, ""
 	o.changes++
-	return nil
+	return f.orderedCertificate(r, e)
 }
 
 func (o *operation) covers(r *order) bool {
@@ -161,7 +165,7 @@ func (f *Fold) result(e *audit.Event) error {
 	}
 	o.changes++
 	f.settleLater(o, e.Time)
-	return nil
+	return f.orderedCertificate(r, e)
 }
 
 // same checks that an event of the order says of it what the first one did (I1: one input for ever).

@@ -8,13 +8,14 @@ import (
 )
 
 // fields is a set of an event's fields. Index, previous, time, type and version stand in every event.
-type fields uint32
+type fields uint64
 
 const (
 	fActor fields = 1 << iota
 	fAttempt
 	fBatch
 	fBehind
+	fCertificate
 	fClock
 	fConfiguration
 	fCount
@@ -33,6 +34,7 @@ const (
 	fReason
 	fRefusal
 	fRequest
+	fRevocationList
 	fRoute
 	fScheme
 	fServer
@@ -45,10 +47,13 @@ const (
 )
 
 const (
-	onOperation = fBatch | fOperation | fDigest
-	onOrder     = onOperation | fOrder | fAttempt | fKey | fFingerprint | fUse | fOf | fHash | fScheme | fInput
-	onSession   = fBatch | fSession | fSessionDescription | fDigest
-	refused     = fBatch | fActor | fRefusal | fReason
+	onOperation   = fBatch | fOperation | fDigest
+	onOrder       = onOperation | fOrder | fAttempt | fKey | fFingerprint | fUse | fOf | fHash | fScheme | fInput
+	onSession     = fBatch | fSession | fSessionDescription | fDigest
+	onCertificate = fBatch | fKey | fCertificate
+	onRequest     = fBatch | fKey | fFingerprint | fHash | fScheme | fInput | fSession | fSessionDescription
+	onList        = fBatch | fKey | fFingerprint | fRevocationList
+	refused       = fBatch | fActor | fRefusal | fReason
 )
 
 // shapeOf says which fields an event of a type must have and which others it may have.
@@ -67,11 +72,11 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 	case audit.OperationBecameApproved, audit.OperationLapsed, audit.OperationExpired, audit.OperationExhausted:
 		return onOperation | fReason, fRequest, true
 	case audit.OrderAccepted, audit.OrderAttempted:
-		return onOrder | fActor | fIdempotencyKey | fLease, fRequest, true
+		return onOrder | fActor | fIdempotencyKey | fLease, fCertificate | fRequest, true
 	case audit.OrderSigned:
-		return onOrder | fSignature, fRequest, true
+		return onOrder | fSignature, fCertificate | fRequest, true
 	case audit.OrderFailed, audit.OrderWithheld:
-		return onOrder | fReason, fRequest, true
+		return onOrder | fReason, fCertificate | fRequest, true
 	case audit.OperationRefused:
 		return refused, fRequest | fRoute, true
 	case audit.OrderRefused:
@@ -98,6 +103,28 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 		return onSession | fReason, fRequest, true
 	case audit.SessionRefused:
 		return refused, fSession | fSessionDescription | fDigest | fRequest | fRoute, true
+	case audit.CertificateAccepted:
+		return onCertificate | fActor | fLease | fHash | fScheme | fInput | fSession | fSessionDescription, fRequest, true
+	case audit.CertificateIssued:
+		return onCertificate | fSession | fSessionDescription, fRequest, true
+	case audit.CertificateFailed:
+		return onCertificate | fReason | fSession | fSessionDescription, fRequest, true
+	case audit.CertificateImported:
+		return onCertificate | fActor | fSession | fSessionDescription, fRequest, true
+	case audit.CertificateRevoked:
+		return onCertificate | fActor | fReason, fRequest, true
+	case audit.CertificateRequestAccepted:
+		return onRequest | fActor, fRequest, true
+	case audit.CertificateRequestSigned:
+		return onRequest | fSignature, fRequest, true
+	case audit.CertificateRequestFailed:
+		return onRequest | fReason, fRequest, true
+	case audit.RevocationListAccepted:
+		return onList | fLease | fHash | fScheme | fInput, fActor | fSession | fSessionDescription | fRequest, true
+	case audit.RevocationListIssued:
+		return onList, fSession | fSessionDescription | fRequest, true
+	case audit.RevocationListFailed:
+		return onList | fReason, fSession | fSessionDescription | fRequest, true
 	case audit.IntegrityViolation:
 		return fBatch | fReason, fActor | fOperation | fOrder | fKey | fRequest | fRoute, true
 	}
@@ -122,9 +149,9 @@ func checkShape(e *audit.Event) error {
 func fieldsOf(e *audit.Event) fields {
 	var has fields
 	for i, set := range [...]bool{
-		e.Actor != nil, e.Attempt != 0, e.Batch != "", e.Behind != "", e.Clock != nil, e.Configuration != nil, e.Count != 0,
+		e.Actor != nil, e.Attempt != 0, e.Batch != "", e.Behind != "", e.Certificate != nil, e.Clock != nil, e.Configuration != nil, e.Count != 0,
 		e.Covers != nil, e.Digest != "", e.Eligible != nil, e.Fingerprint != "", e.Hash != "", e.IdempotencyKey != "", e.Input != "",
-		e.Key != "", e.Lease != 0, e.Of != 0, e.Operation != "", e.Order != "", e.Reason != "", e.Refusal != "", e.Request != "",
+		e.Key != "", e.Lease != 0, e.Of != 0, e.Operation != "", e.Order != "", e.Reason != "", e.Refusal != "", e.Request != "", e.RevocationList != nil,
 		e.Route != "", e.Scheme != "", e.Server != "", e.Session != "", e.SessionDescription != "", e.Signature != "",
 		e.Software != "", e.Statement != nil, e.Use != 0,
 	} {
@@ -138,13 +165,13 @@ func fieldsOf(e *audit.Event) fields {
 // String names the fields.
 func (f fields) String() string {
 	names := [...]string{
-		"actor", "attempt", "batch", "behind", "clock", "configuration", "count", "covers", "digest", "eligible", "fingerprint", "hash",
-		"idempotencykey", "input", "key", "lease", "of", "operation", "order", "reason", "refusal", "request", "route", "scheme", "server",
+		"actor", "attempt", "batch", "behind", "certificate", "clock", "configuration", "count", "covers", "digest", "eligible", "fingerprint", "hash",
+		"idempotencykey", "input", "key", "lease", "of", "operation", "order", "reason", "refusal", "request", "revocationlist", "route", "scheme", "server",
 		"session", "sessiondescription", "signature", "software", "statement", "use",
 	}
 	var in []string
 	for ; f != 0; f &= f - 1 {
-		in = append(in, names[bits.TrailingZeros32(uint32(f))])
+		in = append(in, names[bits.TrailingZeros64(uint64(f))])
 	}
 	return strings.Join(in, ", ")
 }

@@ -9,7 +9,7 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-// signatures verifies the signatures of sign orders on all cores while the tables are read, since that takes
+// signatures verifies stored signatures on all cores while the tables are read, since that takes
 // longer than all the rest.
 type signatures struct {
 	checker keystore.Checker
@@ -25,7 +25,9 @@ type signatures struct {
 // check is one signature that is to be verified.
 type check struct {
 	number    int // as it was given
-	order     law.OrderID
+	table     string
+	row       string
+	column    string
 	publicKey []byte // SubjectPublicKeyInfo, DER
 	input     law.Input
 	signature []byte
@@ -56,7 +58,7 @@ func (s *signatures) found(c check, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bad == nil || c.number < s.first.number {
-		s.first, s.bad = c, &Difference{Table: "sign_orders", Row: string(c.order), Column: "signature", What: err.Error()}
+		s.first, s.bad = c, &Difference{Table: c.table, Row: c.row, Column: c.column, What: err.Error()}
 	}
 }
 

@@ -138,7 +138,7 @@ func (f *Fold) compareTables(read func(table string, each func(Row) error) error
 	}{
 		{"configuration", f.configurationRow}, {"operations", f.operationRow}, {"operation_keys", f.keyRow},
 		{"approvals", f.approvalRow}, {"sign_orders", f.orderRow}, {"administration_sessions", f.sessionRow},
-		{"session_authorisations", f.authorisationRow}, {"head", f.headRow},
+		{"session_authorisations", f.authorisationRow}, {"certificates", f.certificateRow}, {"revocation_lists", f.listRow}, {"head", f.headRow},
 	} {
 		if err := read(t.name, t.each); err != nil {
 			return err
@@ -174,7 +174,10 @@ func (f *Fold) unseen() error {
 			return differs("sign_orders", string(r.id), missing)
 		}
 	}
-	return f.unseenSession()
+	if err := f.unseenSession(); err != nil {
+		return err
+	}
+	return f.unseenCertificate()
 }
 
 func (f *Fold) headRow(r Row) error {
@@ -384,9 +387,19 @@ func (f *Fold) orderRow(r Row) error {
 			return is(string(s.scheme))
 		case "input":
 			return is(s.input)
+		case "certifies":
+			return is(f.certifies(s))
 		}
 		return f.orderResult(s, column)
 	})
+}
+
+// certifies is the key whose certificate a sign order is for.
+func (f *Fold) certifies(s *order) string {
+	if !s.certifies {
+		return ""
+	}
+	return string(f.certificates[law.CertificateID(s.id)].Key)
 }
 
 func (f *Fold) orderResult(s *order, column string) want {
@@ -436,7 +449,7 @@ func (f *Fold) unsigned(s *order, got any) string {
 		return err.Error()
 	}
 	f.signatures.verify(check{
-		order: s.id, publicKey: f.world.ever[s.fingerprint], input: law.Input{Hash: s.hash, Scheme: s.scheme, Digest: digest}, signature: signature,
+		table: "sign_orders", row: string(s.id), column: "signature", publicKey: f.world.ever[s.fingerprint], input: law.Input{Hash: s.hash, Scheme: s.scheme, Digest: digest}, signature: signature,
 	})
 	return ""
 }

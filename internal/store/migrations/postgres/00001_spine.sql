@@ -112,6 +112,48 @@ CREATE TABLE session_authorisations (
 -- An administrator counts once, whatever the program above may think.
 CREATE UNIQUE INDEX session_authorisations_once ON session_authorisations (session, subject) WHERE withdrawn = 0;
 
+CREATE TABLE certificates (
+  id                TEXT COLLATE "C" PRIMARY KEY, -- of one that is made under an operation, that of its sign order
+  keyid             TEXT COLLATE "C" NOT NULL,    -- key that it is of
+  fingerprint       TEXT COLLATE "C" NOT NULL,    -- of the public key in it
+  issuer            TEXT COLLATE "C" NOT NULL,    -- key that signs it; empty: it was issued elsewhere
+  issuerfingerprint TEXT COLLATE "C" NOT NULL,
+  serial            TEXT COLLATE "C" NOT NULL,    -- hex
+  tbs               BYTEA            NOT NULL,    -- tbsCertificate, DER
+  der               BYTEA            NOT NULL,    -- empty until it is issued
+  chain             BYTEA            NOT NULL,    -- certificates above one that was issued elsewhere, DER, one after the other
+  notbefore         BIGINT           NOT NULL,
+  notafter          BIGINT           NOT NULL,
+  session           TEXT COLLATE "C" NOT NULL,    -- administration session; empty: none
+  operation         TEXT COLLATE "C" NOT NULL,    -- empty: none
+  accepted          BIGINT           NOT NULL,
+  state             TEXT COLLATE "C" NOT NULL,
+  lease             BIGINT           NOT NULL,
+  settled           BIGINT           NOT NULL,    -- 0 while an attempt runs
+  failure           TEXT COLLATE "C" NOT NULL,
+  revokedat         BIGINT           NOT NULL,    -- 0: it is not revoked
+  revokedby         TEXT COLLATE "C" NOT NULL,
+  revokedcode       TEXT COLLATE "C" NOT NULL,    -- name in RFC 5280 section 5.3.1
+  revokedreason     TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX certificates_keyid   ON certificates (keyid, id);
+CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running';
+CREATE INDEX certificates_revoked ON certificates (issuer, id) WHERE revokedat > 0;
+-- RFC 5280 section 4.1.2.2.
+CREATE UNIQUE INDEX certificates_serial ON certificates (issuer, serial) WHERE issuer <> '';
+
+CREATE TABLE revocation_lists (
+  keyid             TEXT COLLATE "C" PRIMARY KEY, -- key that signs it
+  fingerprint       TEXT COLLATE "C" NOT NULL,    -- of that key's public key
+  accepted          BIGINT           NOT NULL,    -- number of the newest one that was accepted
+  lease             BIGINT           NOT NULL,    -- end of the attempt at that; 0: none is under way
+  number            BIGINT           NOT NULL,    -- of the newest one that was issued; 0: none was yet
+  der               BYTEA            NOT NULL,
+  entries           BIGINT           NOT NULL,    -- certificates on it
+  thisupdate        BIGINT           NOT NULL,
+  nextupdate        BIGINT           NOT NULL
+);
+
 CREATE TABLE sign_orders (
   id             TEXT COLLATE "C" PRIMARY KEY,
   operation      TEXT COLLATE "C" NOT NULL REFERENCES operations (id),
@@ -122,6 +164,7 @@ CREATE TABLE sign_orders (
   hash           TEXT COLLATE "C" NOT NULL,
   scheme         TEXT COLLATE "C" NOT NULL,
   input          TEXT COLLATE "C" NOT NULL,         -- digest of what is signed, hex
+  certifies      TEXT COLLATE "C" NOT NULL,         -- key whose certificate is signed; empty: the input was given as such
   usenumber      BIGINT           NOT NULL,
   accepted       BIGINT           NOT NULL,
   state          TEXT COLLATE "C" NOT NULL,

@@ -1,0 +1,151 @@
+package keyserver
+
+import (
+	"crypto/rand"
+	"errors"
+	"math/big"
+	"time"
+
+	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/pki"
+	"example.org/keyserver/internal/store"
+)
+
+// drawing is what is random of a certificate that is being drawn up.
+type drawing struct {
+	id     law.CertificateID
+	serial *big.Int
+}
+
+func newDrawing() (drawing, error) {
+	id, err := newID()
+	if err != nil {
+		return drawing{}, err
+	}
+	serial, err := pki.Serial(rand.Reader)
+	return drawing{law.CertificateID(id), serial}, err
+}
+
+// draftOf is a draft in the form that the law judges. What is wrong with it, the law says once it has judged who asks.
+func draftOf(d pki.Draft, wrong error) law.Draft {
+	if wrong != nil {
+		return law.Draft{Fault: wrong.Error()}
+	}
+	return law.Draft{TBS: d.TBS(), Input: d.Input()}
+}
+
+// certificate draws up the certificate of a key, by its profile.
+func (d drawing) certificate(r *store.Reader, issuer, of law.KeyID) (law.CertificateDraft, error) {
+	by, _ := r.Facts().Key(issuer)
+	key, _ := r.Facts().Key(of)
+	var made pki.Draft
+	var wrong error
+	if issuer == of {
+		made, wrong = pki.PrepareRoot(key, r.Now(), d.serial)
+	} else {
+		authority, fault, err := authorityOf(r, by)
+		if err != nil {
+			return law.CertificateDraft{}, err
+		}
+		if wrong = fault; wrong == nil {
+			made, wrong = pki.PrepareSubordinate(authority, key, r.Now(), d.serial)
+		}
+	}
+	out := law.CertificateDraft{Draft: draftOf(made, wrong), Fingerprint: key.Fingerprint, Serial: d.serial.Text(16)}
+	if wrong != nil {
+		return out, nil
+	}
+	described, err := pki.Describe(out.TBS)
+	if err != nil {
+		return law.CertificateDraft{}, err
+	}
+	out.NotBefore, out.NotAfter = described.NotBefore, described.NotAfter
+	return out, nil
+}
+
+// authorityOf is a key that issues, with its current certificate. The fault says why it is none.
+func authorityOf(r *store.Reader, key law.Key) (a pki.Authority, fault, err error) {
+	current, _, err := currentOf(r, key)
+	if err != nil {
+		return pki.Authority{}, nil, err
+	}
+	path, err := pathOf(r, current)
+	if err != nil {
+		return pki.Authority{}, nil, err
+	}
+	a, fault = pki.CheckIssuer(key, path, r.Now())
+	return a, fault, nil
+}
+
+// order completes what is asked of a sign order that is for a certificate: with a new draft, or with the one of the
+// earlier order, whose certificate it returns.
+func (d drawing) order(r *store.Reader, ask *law.OrderAsk, earlier *law.Order) (law.Certificate, error) {
+	if ask.Certificate == nil {
+		return law.Certificate{}, nil
+	}
+	c := *ask.Certificate
+	ask.Certificate = &c
+	if earlier == nil || earlier.Certifies == "" {
+		var err error
+		c.Draft, err = d.certificate(r, ask.Key, c.Key)
+		return law.Certificate{}, err
+	}
+	was, err := certificateOf(r, *earlier)
+	c.Draft = law.CertificateDraft{
+		Draft: law.Draft{TBS: was.TBS, Input: earlier.Input}, Fingerprint: was.Fingerprint, Serial: was.Serial, NotBefore: was.NotBefore, NotAfter: was.NotAfter,
+	}
+	return was, err
+}
+
+// imported is a certificate that was issued elsewhere, and what is wrong with it.
+func (d drawing) imported(f law.Facts, of law.KeyID, chain []byte, now time.Time) (law.Certificate, string) {
+	key, known := f.Key(of)
+	if !known {
+		return law.Certificate{Key: of}, ""
+	}
+	path, err := pki.CheckImport(key, chain, now)
+	if err != nil {
+		return law.Certificate{Key: of}, err.Error()
+	}
+	leaf := path[0]
+	c := law.Certificate{
+		ID: d.id, Key: of, Fingerprint: keystore.Fingerprint(leaf.RawSubjectPublicKeyInfo), Serial: leaf.SerialNumber.Text(16), TBS: leaf.RawTBSCertificate,
+		DER: leaf.Raw, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
+	}
+	for _, above := range path[1:] {
+		c.Chain = append(c.Chain, above.Raw)
+	}
+	return c, ""
+}
+
+// list draws up the next revocation list of a key.
+func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft, error) {
+	key, _ := r.Facts().Key(l.Key)
+	validity := law.ListValidity
+	if key.Type == law.Root {
+		validity = law.RootListValidity
+	}
+	revoked, err := r.RevokedBy(key.ID, key.Fingerprint)
+	if err != nil {
+		return pki.Draft{}, law.ListDraft{}, err
+	}
+	authority, fault, err := authorityOf(r, key)
+	if err != nil {
+		return pki.Draft{}, law.ListDraft{}, err
+	}
+	this := r.Now().Truncate(time.Second)
+	says := pki.RevocationList{Number: big.NewInt(l.Number + 1), ThisUpdate: this, NextUpdate: this.Add(validity)}
+	for _, c := range revoked {
+		serial, ok := new(big.Int).SetString(c.Serial, 16)
+		if !ok {
+			return pki.Draft{}, law.ListDraft{}, errors.New("a certificate has no serial number")
+		}
+		says.Entries = append(says.Entries, pki.Revocation{Serial: serial, Time: c.Revocation.At, Reason: pki.Reason(c.Revocation.Code)})
+	}
+	var d pki.Draft
+	if fault == nil {
+		d, fault = pki.PrepareRevocationList(authority, says)
+	}
+	return d, law.ListDraft{Draft: draftOf(d, fault), Entries: len(revoked), ThisUpdate: this, NextUpdate: says.NextUpdate}, nil
+}

@@ -1,0 +1,204 @@
+package keyserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/pki"
+	"example.org/keyserver/internal/store"
+)
+
+// RevocationList is the newest revocation list of a key.
+type RevocationList struct {
+	Number     int64
+	DER        []byte
+	Entries    int // certificates on it
+	ThisUpdate time.Time
+	NextUpdate time.Time
+}
+
+// RevocationList returns the newest revocation list of a key, for anybody.
+func (k *Keyserver) RevocationList(ctx context.Context, id law.KeyID) (RevocationList, error) {
+	return look(ctx, k, func(r *store.Reader) (RevocationList, error) {
+		l, err := r.RevocationList(id)
+		if err == nil && l.DER == nil {
+			err = &law.Refusal{Kind: law.NotFound, Reason: "there is no such revocation list"}
+		}
+		return RevocationList{l.Issued, l.DER, l.Entries, l.ThisUpdate, l.NextUpdate}, err
+	})
+}
+
+// MakeRevocationList has a ROOT key sign its next revocation list in an administration session.
+func (k *Keyserver) MakeRevocationList(ctx context.Context, c Caller, id law.SessionID, key law.KeyID) (RevocationList, error) {
+	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
+		var out listing
+		list, err := tx.RevocationList(key)
+		if err != nil {
+			return listing{}, err
+		}
+		out.session, err = c.actIn(tx, id, func(s law.Session) (law.SessionOutcome, error) {
+			draft, says, err := draftList(&tx.Reader, list)
+			if err != nil {
+				return law.SessionOutcome{Session: s}, err
+			}
+			var session law.SessionOutcome
+			session, out.attempt, err = s.PermitRevocationList(c.Subject, list, says, tx.Facts(), tx.Now())
+			out.draft = draft
+			return session, err
+		})
+		if err != nil {
+			return listing{}, err
+		}
+		return out, c.acceptList(tx, out)
+	})
+	if err != nil {
+		return RevocationList{}, err
+	}
+	return k.signList(context.WithoutCancel(ctx), c, a)
+}
+
+// listing is a revocation list that is being signed.
+type listing struct {
+	draft   pki.Draft
+	attempt law.ListAttempt
+	session law.Session // the zero one if it is not made in a session
+}
+
+// event is an event about a revocation list.
+func (c Caller) listEvent(of audit.Type, a listing, der []byte) audit.Event {
+	return audit.Event{
+		Type: of, Key: a.attempt.List.Key, Fingerprint: a.attempt.Permit.Key().Fingerprint, Request: c.Request, Session: string(a.session.ID),
+		SessionDescription: a.session.Description, RevocationList: audit.RevocationListOf(a.attempt.List.Number, a.attempt.ListDraft, der),
+	}
+}
+
+// acceptList stores that a list is to be signed.
+func (c Caller) acceptList(tx *store.Tx, a listing) error {
+	e := c.listEvent(audit.RevocationListAccepted, a, nil)
+	e.Lease = a.attempt.List.Lease.UnixMilli()
+	if c.Subject != "" {
+		e.Actor = c.actor()
+	}
+	signing(&e, a.attempt.Permit)
+	return tx.SaveRevocationList(a.attempt.List, e)
+}
+
+// signList makes the attempt at a list and stores what comes of it.
+func (k *Keyserver) signList(ctx context.Context, c Caller, a listing) (RevocationList, error) {
+	var der []byte
+	signature, failure := k.keystores.Sign(ctx, a.attempt.Permit)
+	if failure == nil {
+		der, failure = a.draft.Finish(a.draft.TBS(), signature)
+	}
+	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (law.RevocationList, error) {
+		list, err := tx.RevocationList(a.attempt.List.Key)
+		if err != nil {
+			return law.RevocationList{}, err
+		}
+		e := c.listEvent(audit.RevocationListIssued, a, der)
+		if failure != nil {
+			e.Type, e.Reason = audit.RevocationListFailed, reasonOf(failure)
+			list, err = a.attempt.Fail(list)
+		} else {
+			list, err = a.attempt.Complete(list, der)
+		}
+		if err != nil {
+			return law.RevocationList{}, err
+		}
+		return list, tx.SaveRevocationList(list, e)
+	})
+	switch {
+	case err != nil:
+		return RevocationList{}, unavailable(err, "")
+	case failure != nil:
+		return RevocationList{}, k.unsigned(ctx, "revocation list of key "+string(a.attempt.List.Key), failure)
+	}
+	return RevocationList{done.Issued, done.DER, done.Entries, done.ThisUpdate, done.NextUpdate}, nil
+}
+
+const (
+	listPause   = time.Minute    // between two attempts at a list of which the first failed
+	listWarning = 24 * time.Hour // between two warnings of a ROOT key's list
+)
+
+// renewLists makes the revocation lists of CA keys that are due, and warns of those of ROOT keys, which people make.
+func (k *Keyserver) renewLists(ctx context.Context) error {
+	due, err := look(ctx, k, func(r *store.Reader) ([]law.Key, error) {
+		if r.Facts().ClockHeld {
+			return nil, nil
+		}
+		var due []law.Key
+		for _, key := range r.Facts().Keys() {
+			is, err := k.listDue(r, key)
+			if err != nil {
+				return nil, err
+			}
+			if is {
+				due = append(due, key)
+			}
+		}
+		return due, nil
+	})
+	for _, key := range due {
+		if key.Type == law.Root {
+			k.lists[key.ID] = k.elapsed() + listWarning
+			k.log.WarnContext(ctx, "the revocation list of a ROOT key is due; make it in an administration session", slog.String("key", string(key.ID)))
+			continue
+		}
+		if failed := k.renewList(ctx, key.ID); failed != nil {
+			k.lists[key.ID] = k.elapsed() + listPause
+			err = errors.Join(err, fmt.Errorf("making the revocation list of key %s: %w", key.ID, failed))
+		}
+	}
+	return err
+}
+
+// listDue says whether something is to be done about the revocation list of a key: if it has a certificate and can sign.
+func (k *Keyserver) listDue(r *store.Reader, key law.Key) (bool, error) {
+	issues := key.Type == law.Root || key.Type == law.CA
+	if !issues || key.State != law.KeyActive || k.elapsed() < k.lists[key.ID] {
+		return false, nil
+	}
+	if _, found, err := currentOf(r, key); err != nil || !found {
+		return false, err
+	}
+	list, err := r.RevocationList(key.ID)
+	if err != nil {
+		return false, err
+	}
+	revoked, err := r.RevokedBy(key.ID, key.Fingerprint)
+	return list.Due(key, len(revoked), r.Now()) && !list.Running(r.Now()), err
+}
+
+// renewList makes the revocation list of a CA key.
+func (k *Keyserver) renewList(ctx context.Context, id law.KeyID) error {
+	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
+		key, _ := tx.Facts().Key(id)
+		if due, err := k.listDue(&tx.Reader, key); err != nil || !due {
+			return listing{}, err // another server was faster
+		}
+		list, err := tx.RevocationList(id)
+		if err != nil {
+			return listing{}, err
+		}
+		draft, says, err := draftList(&tx.Reader, list)
+		if err != nil {
+			return listing{}, err
+		}
+		out := listing{draft: draft}
+		if out.attempt, err = list.PermitRevocationList(says, tx.Facts(), tx.Now()); err != nil {
+			return listing{}, err
+		}
+		return out, Caller{}.acceptList(tx, out)
+	})
+	if err != nil || !a.attempt.Permit.Granted() {
+		return err
+	}
+	_, err = k.signList(context.WithoutCancel(ctx), Caller{}, a)
+	return err
+}

@@ -1,0 +1,67 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+
+	"example.org/keyserver/internal/keystore"
+	"example.org/keyserver/internal/law"
+)
+
+// FinishCertificate puts a certificate together that was prepared earlier, perhaps before a restart: its TBS as it was
+// kept, and the signature over it, in the form that keystores give, by the key with this public key
+// (SubjectPublicKeyInfo, DER). A signature over anything else, or by another key, is refused.
+func FinishCertificate(tbs, publicKey []byte, in law.Input, signature []byte) ([]byte, error) {
+	if !bytes.Equal(in.Hash.Sum(tbs), in.Digest) {
+		return nil, errors.New("finishing a certificate: what was signed is not what was prepared")
+	}
+	if err := keystore.Verify(publicKey, in, signature); err != nil {
+		return nil, fmt.Errorf("finishing a certificate: %w", err)
+	}
+	der, err := assemble(tbs, signature)
+	if err != nil {
+		return nil, fmt.Errorf("finishing a certificate: %w", err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("finishing a certificate: %w", err)
+	}
+	if !bytes.Equal(c.RawTBSCertificate, tbs) || !bytes.Equal(c.Signature, signature) {
+		return nil, errors.New("finishing a certificate: read back it is not what was put together")
+	}
+	return der, nil
+}
+
+// Describe reads what is to be signed of a certificate.
+func Describe(tbs []byte) (*x509.Certificate, error) {
+	der, err := assemble(tbs, []byte{0}) // the parser reads the signature, and does not verify it
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+// assemble makes a Certificate of its three parts (RFC 5280 section 4.1). The algorithm of the signature is the one that
+// the TBS names.
+func assemble(tbs, signature []byte) ([]byte, error) {
+	var version, serial, algorithm asn1.RawValue
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(tbs, &whole); err != nil || len(rest) > 0 || whole.Tag != asn1.TagSequence {
+		return nil, errors.New("it is no tbsCertificate")
+	}
+	inside := whole.Bytes
+	for _, part := range []*asn1.RawValue{&version, &serial, &algorithm} {
+		rest, err := asn1.Unmarshal(inside, part)
+		if err != nil {
+			return nil, fmt.Errorf("it is no tbsCertificate: %w", err)
+		}
+		inside = rest
+	}
+	return asn1.Marshal(struct {
+		TBS, Algorithm asn1.RawValue
+		Signature      asn1.BitString
+	}{asn1.RawValue{FullBytes: tbs}, algorithm, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
+}
