@@ -70,7 +70,7 @@ func somePair(id law.KeyID, version int) law.KeyPair {
 	public := []byte(fmt.Sprint(id, " ", version))
 	sum := sha256.Sum256(public)
 	return law.KeyPair{Version: version, Handle: string(public), PublicKey: public, Fingerprint: hex.EncodeToString(sum[:]),
-		Attributes: &law.KeyAttributes{Local: true}}
+		Attributes: &law.KeyAttributes{Local: true, Sensitive: true}}
 }
 
 func (l *tale) step(d time.Duration) { l.now = l.now.Add(d) }
