@@ -132,7 +132,8 @@ func (c column) changes() []string {
 // A column that a later version adds has to be given a meaning here.
 func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 	s := tell(t)
-	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations"} {
+	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
+		"certificates", "revocation_lists"} {
 		i := s.intrude(t)
 		if _, err := i.db.Exec(`ALTER TABLE ` + table + ` ADD COLUMN more BIGINT NOT NULL DEFAULT 0`); err != nil {
 			t.Fatal(err)
@@ -146,7 +147,8 @@ func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 
 func TestAnyRowDeletedIsFound(t *testing.T) {
 	s := tell(t)
-	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations"} {
+	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
+		"certificates", "revocation_lists"} {
 		t.Run(table, func(t *testing.T) {
 			rows := s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, table))
 			for n, row := range rows {
@@ -182,7 +184,9 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 		`INSERT INTO administration_sessions SELECT 'more', revision, openedby, statement, digest, plan, base, state, activated, ends, endedat, endedby, endedreason FROM administration_sessions LIMIT 1`,
 		`INSERT INTO session_authorisations SELECT session, 7, 'more', at, 1 FROM session_authorisations LIMIT 1`,
 		`INSERT INTO session_authorisations SELECT session, -1, 'more', at, 1 FROM session_authorisations LIMIT 1`,
-		`INSERT INTO sign_orders SELECT 'more', operation, keyid, fingerprint, requester, 'more', hash, scheme, input, 77, accepted, state, attempt, lease, settled, failure, signature FROM sign_orders LIMIT 1`,
+		`INSERT INTO sign_orders SELECT 'more', operation, keyid, fingerprint, requester, 'more', hash, scheme, input, certifies, 77, accepted, state, attempt, lease, settled, failure, signature FROM sign_orders LIMIT 1`,
+		`INSERT INTO certificates SELECT 'more', keyid, fingerprint, issuer, issuerfingerprint, 'more', tbs, der, chain, notbefore, notafter, session, operation, accepted, state, lease, settled, failure, revokedat, revokedby, revokedcode, revokedreason FROM certificates LIMIT 1`,
+		`INSERT INTO revocation_lists SELECT 'more', fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate FROM revocation_lists LIMIT 1`,
 	} {
 		i := s.intrude(t)
 		i.do(insert)
@@ -192,7 +196,8 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 
 func TestARowThatIsThereTwiceInATableWithoutItsKeyIsFound(t *testing.T) {
 	s := tell(t)
-	for _, table := range []string{"configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations"} {
+	for _, table := range []string{"configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
+		"certificates", "revocation_lists"} {
 		i := s.intrude(t)
 		for _, text := range []string{`CREATE TABLE copy AS SELECT * FROM ` + table, `DROP TABLE ` + table, `ALTER TABLE copy RENAME TO ` + table} {
 			if _, err := i.db.Exec(text); err != nil {

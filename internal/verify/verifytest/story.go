@@ -68,6 +68,7 @@ func (w *World) Story() {
 	w.refusals()
 	w.configurationChanges()
 	w.sessions()
+	w.certificates()
 	w.clock()
 	open := w.Create("olga", 2, nil, "fw-two", "fw-zero")
 	w.Approve(open, "alice", "bob")

@@ -255,7 +255,7 @@ func configuration() law.Configuration {
 	ci.Kind = law.Client
 	dora.Actors = []law.ActorName{{Issuer: builds, Value: "dora-at-builds"}}
 	all := []law.KeyID{"fw-zero", "fw-two", "fw-ed", "fw-rsa"}
-	return law.Configuration{
+	c := law.Configuration{
 		Issuers:  []law.Issuer{issuer(people), jobs},
 		Keys:     []law.Key{key("fw-zero", 0), key("fw-two", 2), ed, rsa},
 		Subjects: []law.Subject{subject("olga"), ci, subject("alice"), subject("bob"), subject("carol"), dora, subject("ada"), subject("adam"), subject("anna"), subject("audrey"), subject("eve")},
@@ -267,6 +267,8 @@ func configuration() law.Configuration {
 			{ID: "auditors", Kind: law.Auditor, Members: []law.SubjectID{"audrey"}},
 		},
 	}
+	hierarchy(&c, key)
+	return c
 }
 
 // WhileSigning does something each time the keystore is asked, before it answers.

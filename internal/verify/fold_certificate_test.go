@@ -1,0 +1,102 @@
+package verify_test
+
+import (
+	"strings"
+	"testing"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+)
+
+// certificate changes what an event says of its certificate.
+func certificate(change func(*audit.Certificate)) func(*audit.Event) {
+	return func(e *audit.Event) {
+		c := *e.Certificate
+		change(&c)
+		e.Certificate = &c
+	}
+}
+
+// list changes what an event says of its revocation list.
+func list(change func(*audit.RevocationList)) func(*audit.Event) {
+	return func(e *audit.Event) {
+		l := *e.RevocationList
+		change(&l)
+		e.RevocationList = &l
+	}
+}
+
+func certifies(e audit.Event) bool { return e.Certificate != nil }
+
+// retold is a forgery of the first such event.
+func retold(rule string, change func(*audit.Event), kind audit.Type, conditions ...func(audit.Event) bool) forgery {
+	return forgery{rule, func(l *log) int {
+		i := l.find(0, kind, conditions...)
+		l.edit(i, change)
+		return i
+	}}
+}
+
+// AZ-04
+func TestAZ04_AForgedCertificateIsFound(t *testing.T) {
+	const hash = "00000000000000000000000000000000000000000000000000000000000000ff"
+	anotherTBS := certificate(func(c *audit.Certificate) { c.TBS = hash })
+	wantRefused(t, map[string]forgery{
+		"by who has not authorised the session": retold("section 5", by("anna"), audit.CertificateAccepted),
+		"by who is no administrator":            retold("section 5", by("olga"), audit.CertificateAccepted),
+		"in a session that never was":           retold("section 5", func(e *audit.Event) { e.Session = "none" }, audit.CertificateAccepted),
+		"under another description":             retold("section 5", func(e *audit.Event) { e.SessionDescription = "other" }, audit.CertificateAccepted),
+		"after its session has ended": {"section 5", func(l *log) int {
+			i := l.find(0, audit.CertificateAccepted)
+			closed := l.find(i, audit.SessionClosed)
+			return l.tell(closed+1, l.events[i], func(e *audit.Event) { certificate(func(c *audit.Certificate) { c.ID, c.Serial = "more", "ff" })(e) })
+		}},
+		"by a CA key in a session": retold("section 3", certificate(func(c *audit.Certificate) { c.Issuer = "ca" }), audit.CertificateAccepted),
+		"by another key pair":      retold("section 3", certificate(func(c *audit.Certificate) { c.IssuerFingerprint = hash }), audit.CertificateAccepted),
+		"of another key pair":      retold("section 3", certificate(func(c *audit.Certificate) { c.Fingerprint = hash }), audit.CertificateAccepted),
+		"that is never valid":      retold("section 3", certificate(func(c *audit.Certificate) { c.NotAfter = c.NotBefore }), audit.CertificateAccepted),
+		"with another input":       retold("section 3", func(e *audit.Event) { e.Input = "00" }, audit.CertificateAccepted),
+		"of what was not accepted": retold("section 3", anotherTBS, audit.CertificateIssued),
+		"that was never accepted":  retold("section 3", certificate(func(c *audit.Certificate) { c.ID = "none" }), audit.CertificateIssued),
+		"without its hash":         retold("section 3", certificate(func(c *audit.Certificate) { c.Digest = "" }), audit.CertificateIssued),
+		"twice": {"section 3", func(l *log) int {
+			i := l.find(0, audit.CertificateIssued)
+			return l.tell(i+1, l.events[i], nil)
+		}},
+		"with a serial number that was there": {"section 3", func(l *log) int {
+			i := l.find(0, audit.CertificateAccepted)
+			return l.tell(i+1, l.events[i], certificate(func(c *audit.Certificate) { c.ID = "more" }))
+		}},
+		"revoked by an approver":          retold("section 5", by("alice"), audit.CertificateRevoked),
+		"on hold":                         retold("section 3", certificate(func(c *audit.Certificate) { c.Code = "certificateHold" }), audit.CertificateRevoked),
+		"imported of another key pair":    retold("section 3", certificate(func(c *audit.Certificate) { c.Fingerprint = hash }), audit.CertificateImported),
+		"imported by who may not":         retold("section 5", by("anna"), audit.CertificateImported),
+		"ordered, of a CA key":            retold("section 3", certificate(func(c *audit.Certificate) { c.Key = "ca" }), audit.OrderAccepted, certifies),
+		"ordered, under another id":       retold("section 3", certificate(func(c *audit.Certificate) { c.ID = "none" }), audit.OrderAccepted, certifies),
+		"ordered, attempted with another": retold("section 3", anotherTBS, audit.OrderAttempted, certifies),
+		"ordered, and signed as another":  retold("section 3", anotherTBS, audit.OrderSigned, certifies),
+		"a raw input of a CA key":         retold("section 3, I9", func(e *audit.Event) { e.Certificate = nil }, audit.OrderAccepted, certifies),
+		"requested by who may not":        retold("section 5", by("anna"), audit.CertificateRequestAccepted),
+		"requested and never accepted":    retold("section 3", func(e *audit.Event) { e.Input = strings.Repeat("0", 64) }, audit.CertificateRequestSigned),
+	})
+}
+
+// AZ-04
+func TestAZ04_AForgedRevocationListIsFound(t *testing.T) {
+	ofRoot := func(e audit.Event) bool { return e.Key == "root" }
+	wantRefused(t, map[string]forgery{
+		"ROOT's without a session": retold("section 3", func(e *audit.Event) { e.Actor, e.Session, e.SessionDescription = nil, "", "" }, audit.RevocationListAccepted, ofRoot),
+		"ROOT's by who may not":    retold("section 5", by("anna"), audit.RevocationListAccepted, ofRoot),
+		"of an FW key":             retold("section 3", func(e *audit.Event) { e.Key = law.KeyID("fw-zero") }, audit.RevocationListAccepted),
+		"by another key pair":      retold("section 3", func(e *audit.Event) { e.Fingerprint = "other" }, audit.RevocationListAccepted),
+		"with a number again":      retold("section 3", list(func(l *audit.RevocationList) { l.Number++ }), audit.RevocationListAccepted),
+		"without who is revoked":   retold("section 3", list(func(l *audit.RevocationList) { l.Entries++ }), audit.RevocationListAccepted),
+		"that is over":             retold("section 3", list(func(l *audit.RevocationList) { l.NextUpdate = l.ThisUpdate - 1 }), audit.RevocationListAccepted),
+		"of what was not accepted": retold("section 3", list(func(l *audit.RevocationList) { l.TBS = l.Digest }), audit.RevocationListIssued),
+		"without its hash":         retold("section 3", list(func(l *audit.RevocationList) { l.Digest = "" }), audit.RevocationListIssued),
+		"twice": {"section 3", func(l *log) int {
+			i := l.find(0, audit.RevocationListIssued)
+			return l.tell(i+1, l.events[i], nil)
+		}},
+	})
+}
