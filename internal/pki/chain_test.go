@@ -266,7 +266,7 @@ func TestThePathLengthOfTheProfileBoundsAnAuthorityWithAWiderCertificate(t *test
 
 // What is accepted has the key, is valid now, and verifies; nothing panics.
 func FuzzCheckImport(f *testing.F) {
-	made := newHierarchy(f, law.P256, law.SHA256)
+	made := newHierarchy(f, law.Ed25519, law.SHA512)
 	f.Add(bytes.Join(made.chain(), nil))
 	f.Add(pki.PEM(pki.CertificatePEM, made.chain()...))
 	f.Add(made.root.certificate.Raw)

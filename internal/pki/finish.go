@@ -15,11 +15,14 @@ import (
 // kept, and the signature over it, in the form that keystores give, by the key with this public key
 // (SubjectPublicKeyInfo, DER). A signature over anything else, or by another key, is refused.
 func FinishCertificate(tbs, publicKey []byte, in law.Input, signature []byte) ([]byte, error) {
-	if !bytes.Equal(in.Hash.Sum(tbs), in.Digest) {
-		return nil, errors.New("finishing a certificate: what was signed is not what was prepared")
+	if in.Scheme == law.EdDSA {
+		in.Message = tbs // it is not kept with an input
 	}
 	if err := keystore.Verify(publicKey, in, signature); err != nil {
 		return nil, fmt.Errorf("finishing a certificate: %w", err)
+	}
+	if !bytes.Equal(in.Hash.Sum(tbs), in.Digest) {
+		return nil, errors.New("finishing a certificate: what was signed is not what was prepared")
 	}
 	der, err := assemble(tbs, signature)
 	if err != nil {
@@ -31,6 +34,14 @@ func FinishCertificate(tbs, publicKey []byte, in law.Input, signature []byte) ([
 	}
 	if !bytes.Equal(c.RawTBSCertificate, tbs) || !bytes.Equal(c.Signature, signature) {
 		return nil, errors.New("finishing a certificate: read back it is not what was put together")
+	}
+	signer, err := newPen(publicKey)
+	if err != nil {
+		return nil, fmt.Errorf("finishing a certificate: %w", err)
+	}
+	// as a reader does it, by the algorithm that the certificate names
+	if err := (&x509.Certificate{PublicKey: signer.public}).CheckSignature(c.SignatureAlgorithm, tbs, signature); err != nil {
+		return nil, fmt.Errorf("finishing a certificate: %w", err)
 	}
 	return der, nil
 }

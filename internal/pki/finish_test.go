@@ -2,72 +2,78 @@ package pki_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
+	"slices"
 	"testing"
-	"time"
 
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/pki"
 )
 
-// finished is a certificate that the standard library has made, to be put together from its parts.
-func finished(t *testing.T) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+func TestACertificateThatWasPreparedBeforeARestartIsFinishedAsIfThereWasNone(t *testing.T) {
+	for _, a := range []law.Algorithm{law.RSA2048, law.P384, law.Ed25519} {
+		for _, s := range a.Schemes() {
+			root := newKey(t, "root", law.Root, a, law.SHA384, rootPair, s)
+			d, err := pki.PrepareRoot(root.Key, now, newSerial(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			signature := root.sign(t, d.Input())
+			want, err := d.Finish(d.TBS(), signature)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := d.Input()
+			kept.Message = nil
+			if got, err := pki.FinishCertificate(d.TBS(), root.PublicKey, kept, signature); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s, %s: error %v, or another certificate", a, s, err)
+			}
+			if c, err := pki.Describe(d.TBS()); err != nil || !bytes.Equal(c.RawTBSCertificate, d.TBS()) {
+				t.Errorf("%s, %s: error %v, or another certificate is described", a, s, err)
+			}
+		}
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "root"}, NotBefore: time.Unix(1_800_000_000, 0), NotAfter: time.Unix(1_900_000_000, 0),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
-func TestACertificateIsPutTogetherFromWhatWasKept(t *testing.T) {
-	c, other := finished(t), finished(t)
-	in := law.Input{Hash: law.SHA256, Scheme: law.ECDSA, Digest: law.SHA256.Sum(c.RawTBSCertificate)}
-	der, err := pki.FinishCertificate(c.RawTBSCertificate, c.RawSubjectPublicKeyInfo, in, c.Signature)
-	if err != nil || !bytes.Equal(der, c.Raw) {
-		t.Errorf("%v; it is\n%x, and must be\n%x", err, der, c.Raw)
+func TestAKeptCertificateThatWasChangedIsNotFinished(t *testing.T) {
+	for _, a := range []law.Algorithm{law.RSA2048, law.P256, law.Ed25519} {
+		root := newKey(t, "root", law.Root, a, law.SHA256, rootPair)
+		other := newKey(t, "other", law.Root, a, law.SHA256, caPair)
+		d, err := pki.PrepareRoot(root.Key, now, newSerial(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, tbs, signature := d.Input(), d.TBS(), root.sign(t, d.Input())
+		changed := slices.Clone(tbs)
+		changed[len(changed)-1] ^= 1
+		for name, is := range map[string]struct {
+			tbs, key []byte
+			in       law.Input
+			by       []byte
+		}{
+			"the TBS is another":       {changed, root.PublicKey, in, signature},
+			"the key is another":       {tbs, other.PublicKey, in, signature},
+			"another key signed":       {tbs, root.PublicKey, in, other.sign(t, in)},
+			"the input is the zero":    {tbs, root.PublicKey, law.Input{}, signature},
+			"there is no signature":    {tbs, root.PublicKey, in, nil},
+			"there is nothing to sign": {nil, root.PublicKey, in, signature},
+		} {
+			if _, err := pki.FinishCertificate(is.tbs, is.key, is.in, is.by); err == nil {
+				t.Errorf("%s: %s, and it is finished", a, name)
+			}
+		}
 	}
-	described, err := pki.Describe(c.RawTBSCertificate)
-	if err != nil || described.SerialNumber.Cmp(c.SerialNumber) != 0 || !described.NotAfter.Equal(c.NotAfter) {
-		t.Errorf("%v; described is %+v", err, described)
+	root := newKey(t, "root", law.Root, law.RSA2048, law.SHA256, rootPair, law.PKCS1v15)
+	d, err := pki.PrepareRoot(root.Key, now, newSerial(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	noTBS := law.Input{Hash: law.SHA256, Scheme: law.ECDSA, Digest: law.SHA256.Sum(c.Raw)}
-	for what, try := range map[string]func() ([]byte, error){
-		"another TBS": func() ([]byte, error) {
-			return pki.FinishCertificate(other.RawTBSCertificate, c.RawSubjectPublicKeyInfo, in, c.Signature)
-		},
-		"another key": func() ([]byte, error) {
-			return pki.FinishCertificate(c.RawTBSCertificate, other.RawSubjectPublicKeyInfo, in, c.Signature)
-		},
-		"another signature": func() ([]byte, error) {
-			return pki.FinishCertificate(c.RawTBSCertificate, c.RawSubjectPublicKeyInfo, in, other.Signature)
-		},
-		"no signature": func() ([]byte, error) {
-			return pki.FinishCertificate(c.RawTBSCertificate, c.RawSubjectPublicKeyInfo, in, nil)
-		},
-		"what is no TBS": func() ([]byte, error) {
-			return pki.FinishCertificate(c.Raw, c.RawSubjectPublicKeyInfo, noTBS, c.Signature)
-		},
-		"a description of nonsense": func() ([]byte, error) { _, err := pki.Describe([]byte("nonsense")); return nil, err },
-	} {
-		if der, err := try(); err == nil {
-			t.Errorf("%s was taken: %x", what, der)
+	in := d.Input()
+	in.Scheme = law.PSS
+	_, err = pki.FinishCertificate(d.TBS(), root.PublicKey, in, root.sign(t, in))
+	refused(t, err, "finishing a certificate: ")
+	for _, bad := range [][]byte{nil, []byte("0"), {0x30, 0}, append(d.TBS(), 0)} {
+		if _, err := pki.Describe(bad); err == nil {
+			t.Errorf("%x is described", bad)
 		}
 	}
 }
