@@ -40,21 +40,6 @@ func Describe(c law.Changes, before law.Configuration) []Item {
 	return describe(items, "role", c.Set.Roles, c.RemoveRoles, before.Roles, func(r law.Role) law.RoleID { return r.ID }, fieldsOfRole)
 }
 
-// Text writes what a change does for a terminal. It says so if that is nothing.
-func Text(items []Item) string {
-	if len(items) == 0 {
-		return "nothing changes\n"
-	}
-	var b strings.Builder
-	for _, i := range items {
-		b.WriteString(strings.TrimSuffix(i.Change+" "+i.Kind+" "+i.ID, " ") + "\n")
-		for _, line := range i.Lines {
-			b.WriteString("    " + line + "\n")
-		}
-	}
-	return b.String()
-}
-
 func describe[T any, ID ~string](items []Item, kind string, set []T, remove []ID, before []T, id func(T) ID, of func(T) []field) []Item {
 	was := make(map[ID][]field, len(set)+len(remove))
 	for _, o := range set {

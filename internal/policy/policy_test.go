@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,6 +12,15 @@ import (
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/policy"
 )
+
+func example(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operators", "files", "policy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 func parsed(t testing.TB, text string) law.Configuration {
 	t.Helper()
