@@ -2,6 +2,7 @@ package keyserver_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -374,5 +375,20 @@ func TestWhoCanIsAnsweredForWhatIsAndForWhatIsPlanned(t *testing.T) {
 	}
 	if n := k.LogSize() - size; n != 0 {
 		t.Errorf("asking left %d events", n)
+	}
+}
+
+func TestAPlanOfTenThousandSubjectsIsApplied(t *testing.T) {
+	k := testkit.New(t)
+	policy := k.Policy(func(c *law.Configuration) {
+		for i := range 10_000 {
+			c.Subjects = append(c.Subjects, testkit.Subject(k.IdP, law.SubjectID(fmt.Sprint("p", i)), law.User))
+		}
+	})
+	if _, err := apply(k, "ada", k.ActiveSession(&policy)); err != nil {
+		t.Fatal(err)
+	}
+	if subjects, err := k.Keyserver.Subjects(k.Context(), k.Caller("audrey")); err != nil || len(subjects) != len(policy.Subjects) {
+		t.Errorf("there are %d subjects (%v)", len(subjects), err)
 	}
 }

@@ -56,15 +56,13 @@ func (tx *Tx) configure(events []audit.Event) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range events {
-		c := e.Configuration
-		if e.Type != audit.ConfigurationChanged || c == nil {
-			return errors.New("storing configuration: the event does not say what was configured")
-		}
-		tx.batch.sent = true
-		if err := put(q, *c); err != nil {
-			return fmt.Errorf("storing %s %s: %w", c.Kind, c.ID, err)
-		}
+	statements, err := configuring(events)
+	if err != nil {
+		return err
+	}
+	tx.batch.sent = true
+	if err := q.all(statements); err != nil {
+		return fmt.Errorf("storing configuration: %w", err)
 	}
 	tx.batch.head.configuration += int64(len(events))
 	if err := tx.append(events...); err != nil {
@@ -76,15 +74,34 @@ func (tx *Tx) configure(events []audit.Event) error {
 	return err
 }
 
-// put stores one object, or removes it.
-func put(q querier, c audit.Configuration) error {
-	if !c.Removes() {
-		return q.exec(`INSERT INTO configuration (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
-			string(c.Kind), c.ID, string(c.Value))
+var configurationInsertion = insertion{
+	table: "configuration", columns: "kind, id, body", conflict: ` ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`,
+}
+
+// configuring are the statements that store what the events say, or remove it.
+func configuring(events []audit.Event) ([]statement, error) {
+	var set [][]any
+	var removals []statement
+	type name struct {
+		kind audit.ConfigurationKind
+		id   string
 	}
-	n, err := q.changed(`DELETE FROM configuration WHERE kind = $1 AND id = $2`, string(c.Kind), c.ID)
-	if err == nil && n != 1 {
-		err = errChanged
+	named := map[name]bool{}
+	for _, e := range events {
+		c := e.Configuration
+		switch {
+		case e.Type != audit.ConfigurationChanged || c == nil:
+			return nil, errors.New("storing configuration: the event does not say what was configured")
+		case named[name{c.Kind, c.ID}]:
+			return nil, fmt.Errorf("storing configuration: %s %s is named twice", c.Kind, c.ID)
+		case c.Removes():
+			removals = append(removals, statement{
+				text: `DELETE FROM configuration WHERE kind = $1 AND id = $2`, args: []any{string(c.Kind), c.ID}, changes: true,
+			})
+		default:
+			set = append(set, []any{string(c.Kind), c.ID, string(c.Value)})
+		}
+		named[name{c.Kind, c.ID}] = true
 	}
-	return err
+	return append(configurationInsertion.of(set), removals...), nil
 }

@@ -224,6 +224,15 @@ var sessions = map[string]func(*fixture){
 		f.expectFacts(facts)
 	},
 
+	"AnObjectThatIsNamedTwiceIsNotStored": func(f *fixture) {
+		head := f.db.Head()
+		if err := f.try(func(tx *store.Tx) error {
+			return Configure(tx, law.Configuration{Subjects: []law.Subject{person("zoe"), person("zoe")}})
+		}); err == nil || f.db.Head() != head {
+			f.Errorf("the error is %v", err)
+		}
+	},
+
 	"TheCountOfTheConfigurationIsOfItsObjects": func(f *fixture) {
 		count := func() (n int64) {
 			f.view(func(r *store.Reader) error { n = r.Changed(); return nil })
