@@ -302,3 +302,42 @@ func TestAnyPartOfAChangeMakesItOne(t *testing.T) {
 		}
 	}
 }
+
+// rule 9: who lowers a requirement or makes himself an approver, approves, and puts it back, has released nothing that
+// was waiting, and nothing for longer than that.
+func TestAnAdministratorReleasesNothingThatWaitsByChangingWhatItTakes(t *testing.T) {
+	c := newCouncil(t)
+	c.order("fw-prod")
+	c.ok(c.approve("anna"))
+	c.convene()
+	made := func(change func(*law.Configuration)) {
+		t.Helper()
+		ch := law.Changes{}
+		change(&ch.Set)
+		out, next, err := c.change("ada", ch, "", noPairs)
+		c.does(out, err)
+		c.cfg, c.changed = next, c.changed+1
+		c.ok(c.op.Settle(c.facts(), c.now), nil)
+	}
+	prod, _ := c.facts().Key("fw-prod")
+	made(func(s *law.Configuration) {
+		s.Keys = []law.Key{with(prod, func(k *law.Key) { k.Requirement = law.Require(1) })}
+	})
+	c.is(law.Pending)
+	made(func(s *law.Configuration) {
+		s.Roles = []law.Role{{ID: "more", Kind: law.Approver, Keys: []law.KeyID{"fw-prod"}, Members: []law.SubjectID{"ada", "dora"}}}
+	})
+	c.refused(law.Forbidden)(c.approve("ada"))
+	c.noOrder(law.WrongState)(c.place("olga", "fw-prod"))
+	waiting := c.op
+	c.order("fw-prod") // a new one they can release, as long as it is so
+	c.ok(c.approve("ada"))
+	c.is(law.Approved)
+	made(func(s *law.Configuration) { s.Keys = []law.Key{prod} })
+	c.is(law.Pending)
+	c.noOrder(law.WrongState)(c.place("olga", "fw-prod"))
+	c.op = waiting
+	c.settles(law.Pending)
+	c.ok(c.approve("bert"))
+	c.is(law.Approved)
+}
