@@ -81,11 +81,11 @@ func TestInitIsRefusedAndLeavesNothingBehind(t *testing.T) {
 		},
 		"a bootstrap file with a misspelt field": {
 			func(s *site) { s.edit("bootstrap.yaml", "requirement: 1", "requirment: 1") },
-			[]string{"bootstrap.yaml: line 17, column 5: unknown field `requirment`; did you mean `requirement`?"},
+			[]string{"bootstrap.yaml: line 18, column 5: unknown field `requirment`; did you mean `requirement`?"},
 		},
 		"a bootstrap file without a requirement": {
 			func(s *site) { s.edit("bootstrap.yaml", "    requirement: 1\n", "") },
-			[]string{"bootstrap.yaml: line 12, column 5: entry 1 of `keys` lacks the field `requirement`"},
+			[]string{"bootstrap.yaml: line 13, column 5: entry 1 of `keys` lacks the field `requirement`"},
 		},
 		"signed approvals": {
 			func(s *site) { s.edit("bootstrap.yaml", "approvals: session", "approvals: signed") },

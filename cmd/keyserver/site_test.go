@@ -58,7 +58,8 @@ keystores:
       passphrase: {file: passphrase}
 `
 
-// bootstrapFile is the first configuration of a site: olga orders, alice approves, audrey looks.
+// bootstrapFile is the first configuration of a site: olga orders, alice approves, audrey looks;
+// the two administer.
 const bootstrapFile = `issuers:
   - {url: "ISSUER", audiences: [keyserver], algorithms: [ES256], types: [at+jwt]}
 subjects:
@@ -69,6 +70,7 @@ roles:
   - {id: orderers, kind: orderer, keys: [fw-dev, fw-prod], members: [olga]}
   - {id: approvers, kind: approver, keys: [fw-dev, fw-prod], members: [alice]}
   - {id: auditors, kind: auditor, members: [audrey]}
+  - {id: administrators, kind: administrator, members: [alice, audrey]}
 keys:
   - keyid: fw-prod
     type: FW

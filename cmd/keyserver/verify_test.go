@@ -24,7 +24,7 @@ func TestVerifyOfACleanDatabaseSaysWhatItHas(t *testing.T) {
 	}
 	r := s.must(s.run("verify", "--checkpoint", s.path("early"), "--checkpoint", s.path("late")))
 	for _, line := range []string{
-		"the audit log is intact and the state is what it tells\n", "entries     17, root ", "operations  2, of these open 2\n",
+		"the audit log is intact and the state is what it tells\n", "entries     18, root ", "operations  2, of these open 2\n",
 		"sign orders 2, of these signed 2\n", "compared    with 2 checkpoints\n",
 	} {
 		if !strings.Contains(r.stdout, line) {
@@ -87,7 +87,7 @@ func TestVerifyEndsWith6WhenTheDatabaseWasTamperedWith(t *testing.T) {
 		sql  string
 		says string
 	}{
-		"an entry of the log":           {`UPDATE audit_events SET leaf = replace(leaf, 'olga', 'olaf') WHERE idx = 10`, "audit entry 10"},
+		"an entry of the log":           {`UPDATE audit_events SET leaf = replace(leaf, 'olga', 'olaf') WHERE idx = 11`, "audit entry 11"},
 		"the last entry of the log":     {`DELETE FROM audit_events WHERE idx = (SELECT max(idx) FROM audit_events)`, "audit"},
 		"the whole log":                 {`DELETE FROM audit_events`, "audit"},
 		"a stored hash":                 {`DELETE FROM audit_hashes WHERE idx = (SELECT max(idx) FROM audit_hashes)`, "audit_hashes"},
