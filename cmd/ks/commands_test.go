@@ -38,6 +38,10 @@ func everyCommand(file string) [][]string {
 		{"admin", "key", "disable", "fw", "--reason", "r"}, {"admin", "key", "enable", "fw", "--session", op, "--reason", "r"},
 		{"admin", "key", "change", "fw", "--requirement", "2", "--session", op, "--reason", "r"}, {"admin", "key", "revoke", "fw", "--session", op, "--reason", "r"},
 		{"admin", "key", "replace-pair", "fw", "--session", op, "--reason", "r"},
+		{"certificate", "list"}, {"certificate", "show", op}, {"certificate", "chain", "fw"}, {"certificate", "crl", "ca"},
+		{"certificate", "issue", "ca", "--issuer", "root", "--session", op}, {"certificate", "issue", "fw", "--issuer", "ca", "--operation", op},
+		{"certificate", "request", "fw", "--session", op}, {"certificate", "import", "fw", "-f", file, "--session", op},
+		{"certificate", "revoke", op, "--code", "superseded", "--reason", "r"}, {"certificate", "make-crl", "root", "--session", op},
 		{"audit", "list"}, {"audit", "checkpoint"}, {"audit", "export"}, {"audit", "export", "--output", file + ".log"},
 	}
 }

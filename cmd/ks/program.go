@@ -74,7 +74,7 @@ func (p *program) rootCommand() *cobra.Command {
 	flags.BoolVar(&p.global.json, "json", false, "print JSON for programs")
 	root.AddCommand(
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(),
-		p.keysCommand(), p.operationCommand(), p.signCommand(), p.verifyCommand(), p.auditCommand(), p.adminCommand(),
+		p.keysCommand(), p.operationCommand(), p.signCommand(), p.verifyCommand(), p.auditCommand(), p.adminCommand(), p.certificateCommand(),
 	)
 	root.AddCommand(helpTopics()...)
 	return root
