@@ -20,7 +20,7 @@ func TestEveryKindOfProblemHasItsExitCode(t *testing.T) {
 		api.Malformed: exitUsage, api.TooLarge: exitUsage, api.UnsupportedMedia: exitUsage,
 		api.Unauthenticated: exitSignIn,
 		api.Forbidden:       exitRefused, api.NotFound: exitRefused, api.WrongState: exitRefused, api.NotCovered: exitRefused, api.Duplicate: exitRefused,
-		api.WrongDigest: exitRefused, api.Impossible: exitRefused, api.InputMisfit: exitRefused, api.KeyReused: exitRefused,
+		api.WrongDigest: exitRefused, api.Impossible: exitRefused, api.InputMisfit: exitRefused, api.KeyReused: exitRefused, api.PolicyFault: exitRefused,
 		api.TooMany: exitUnavailable, api.Unavailable: exitUnavailable, api.ClockHeld: exitUnavailable, api.Running: exitUnavailable,
 		api.MethodNotAllowed: exitOther, api.Internal: exitOther,
 	}
