@@ -1,6 +1,7 @@
 package law_test
 
 import (
+	"encoding/hex"
 	"reflect"
 	"slices"
 	"testing"
@@ -112,7 +113,7 @@ func TestAZ04_OutsideAnActiveSessionTheLawPermitsNoUseOfARootKey(t *testing.T) {
 		"a session at its last instant":  {active, "ada", late, law.Forbidden},
 		"who has not authorised it":      {active, "otto", w.now, law.Forbidden},
 		"who knows nothing of sessions":  {active, "olga", w.now, law.NotFound},
-		"a session with a plan":          {w.session("d1"), "ada", w.now, law.Forbidden},
+		"a session with a plan":          {w.session(law.Digest(hex.EncodeToString(digestOf("plan")))), "ada", w.now, law.Forbidden},
 		"a subject that nobody has seen": {active, "nobody", w.now, law.NotFound},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -151,7 +152,9 @@ func TestACertificateThatCannotBeIsRefused(t *testing.T) {
 		"by a disabled ROOT key":   {"root", "ca", func(w *world, _ *law.CertificateAsk) { w.key("root").State = law.KeyDisabled }, law.Impossible},
 		"of a revoked key":         {"root", "ca", func(w *world, _ *law.CertificateAsk) { w.key("ca").State = law.KeyRevoked }, law.Impossible},
 		"of another ROOT key": {"root", "root-2", func(w *world, _ *law.CertificateAsk) {
-			w.cfg.Keys = append(w.cfg.Keys, with(*w.key("root"), func(k *law.Key) { k.ID = "root-2" }))
+			w.cfg.Keys = append(w.cfg.Keys, with(*w.key("root"), func(k *law.Key) {
+				k.ID, k.Fingerprint, k.Handle, k.PublicKey = "root-2", "fingerprint-of-root-2", "handle-of-root-2", []byte("public key of root-2")
+			}))
 		}, law.Impossible},
 		"of an old key pair": {"root", "ca", func(_ *world, a *law.CertificateAsk) { a.Draft.Fingerprint = "older" }, law.WrongState},
 		"without a serial":   {"root", "ca", func(_ *world, a *law.CertificateAsk) { a.Draft.Serial = "" }, law.Impossible},
