@@ -1,6 +1,7 @@
 package law_test
 
 import (
+	"encoding/hex"
 	"reflect"
 	"slices"
 	"testing"
@@ -151,7 +152,9 @@ func TestACertificateThatCannotBeIsRefused(t *testing.T) {
 		"by a disabled ROOT key":   {"root", "ca", func(w *world, _ *law.CertificateAsk) { w.key("root").State = law.KeyDisabled }, law.Impossible},
 		"of a revoked key":         {"root", "ca", func(w *world, _ *law.CertificateAsk) { w.key("ca").State = law.KeyRevoked }, law.Impossible},
 		"of another ROOT key": {"root", "root-2", func(w *world, _ *law.CertificateAsk) {
-			w.cfg.Keys = append(w.cfg.Keys, with(*w.key("root"), func(k *law.Key) { k.ID, k.Fingerprint = "root-2", "another" }))
+			w.cfg.Keys = append(w.cfg.Keys, with(*w.key("root"), func(k *law.Key) {
+				k.ID, k.Fingerprint, k.Handle, k.PublicKey = "root-2", "fingerprint-of-root-2", "handle-of-root-2", []byte("public key of root-2")
+			}))
 		}, law.Impossible},
 		"of an old key pair": {"root", "ca", func(_ *world, a *law.CertificateAsk) { a.Draft.Fingerprint = "older" }, law.WrongState},
 		"without a serial":   {"root", "ca", func(_ *world, a *law.CertificateAsk) { a.Draft.Serial = "" }, law.Impossible},

@@ -50,7 +50,7 @@ func TestADifferenceTellsWhatChangesAndNothingElse(t *testing.T) {
 		"actor-claim: actor_id\n", "actor-claim: actor_id\n    actor: optional\n",
 		"captured-claims: [repository, ref,", "captured-claims: [ref, repository,",
 		"claims: {sub: \"77c0a2d4\"}", "claims: {sub: [\"77c0a2d4\", new]}",
-		"crl-url: http://keyserver.example.com/crl/root", "",
+		"crl-url: http://keyserver.example.com/crl/root.crl", "",
 		"keys:\n  - {keyid: fw-valve-dev", "keys:\n  - {state: revoked, keyid: fw-valve-dev",
 	)
 	const want = `~ changed administration
@@ -63,7 +63,7 @@ func TestADifferenceTellsWhatChangesAndNothingElse(t *testing.T) {
 ~ changed key fw-valve
     requirement: 2 → 1
 ~ changed key root
-    - certificate.crl-url: http://keyserver.example.com/crl/root
+    - certificate.crl-url: http://keyserver.example.com/crl/root.crl
 ~ changed subject bob
     identities: + {issuer: https://login.example.com, claims: {sub: ["77c0a2d4", new]}}, - {issuer: https://login.example.com, claims: {sub: "77c0a2d4"}}
 ~ changed subject heidi
@@ -125,7 +125,7 @@ func TestANewKeyIsToldWhole(t *testing.T) {
     + certificate.validityms: 788400000000
     + certificate.path-length: 1
     + certificate.key-usage: keyCertSign, cRLSign
-    + certificate.crl-url: http://keyserver.example.com/crl/root
+    + certificate.crl-url: http://keyserver.example.com/crl/root.crl
 ~ changed key fw-valve
     + a new key pair, which ends every open operation with this key
 `

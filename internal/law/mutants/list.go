@@ -4,7 +4,8 @@ import "slices"
 
 // mutants lists the faults that are seeded.
 func mutants() []mutant {
-	return slices.Concat(uses(), approvals(), requirements(), endings(), judgedNow(), orders(), creation(), forms(), senses(), administration())
+	return slices.Concat(uses(), approvals(), requirements(), endings(), judgedNow(), orders(), creation(), forms(), senses(), administration(),
+		certificates())
 }
 
 // uses: never more than were approved, and a use once taken is never given back (rules 10, 12, 13).
@@ -15,8 +16,8 @@ func uses() []mutant {
 		{"the use is checked but not counted", "order.go", "p.Operation = o.use(ask.Key, 1, 0)", "p.Operation = o.use(ask.Key, 0, 0)"},
 		{"the use is given back after a failure", "order.go", "p.Order.State = OrderFailed",
 			"p.Order.State = OrderFailed\n\tp.Operation = p.Operation.use(r.Key, -1, 0)"},
-		{"a further attempt takes another use", "order.go", "	p.Order = prior\n	p.attempt(in, f, now)",
-			"	p.Order = prior\n	p.Operation = o.use(ask.Key, 1, 0)\n	p.attempt(in, f, now)"},
+		{"a further attempt takes another use", "order.go", "	p.Order = prior\n	p.attempt(to.input, f, now)",
+			"	p.Order = prior\n	p.Operation = o.use(ask.Key, 1, 0)\n	p.attempt(to.input, f, now)"},
 		{"the use is counted when it is signed", "order.go", "p.Operation = p.Operation.use(r.Key, 0, 1)", "p.Operation = p.Operation.use(r.Key, 1, 1)"},
 		{"uses are counted in place", "operation.go", "	usage := map[KeyID]Usage{}\n	maps.Copy(usage, o.Usage)\n", "	_ = maps.Clone(o.Usage)\n	usage := o.Usage\n"},
 		{"exhausted before the signatures are there", "operation.go", "u.Taken < k.MaxUses || u.Signed < u.Taken", "u.Taken < k.MaxUses"},
@@ -134,9 +135,9 @@ func orders() []mutant {
 		{"clients cannot sign", "order.go", "party := ask.Who == o.Orderer.Subject || slices.Contains(o.Clients, ask.Who)", "party := ask.Who == o.Orderer.Subject"},
 		{"the requester's role is not looked at", "order.go", "case !f.Holds(ask.Who, Orderer, ask.Key):", "case false:"},
 		{"a key that is not in the operation", "order.go", "	case !named:", "	case !named && false:"},
-		{"a CA key signs an input", "order.go", "	case k.Type != Firmware:", "	case k.Type == Root:"},
+		{"a CA key signs an input", "order.go", "	case k.Type != Firmware && ask.Certificate == nil:", "	case k.Type == Root && ask.Certificate == nil:"},
 		{"a ROOT key's order is refused as not covered", "order.go", "	case k.Type == Root:", "	case false:"},
-		{"artifacts are not looked at", "order.go", "return in, o.checkArtifact(in, k)", "return in, nil"},
+		{"artifacts are not looked at", "order.go", "return toSign{input: in}, o.checkArtifact(in, k)", "return toSign{input: in}, nil"},
 		{"artifacts are compared by hash alone", "order.go", "a.Hash == in.Hash && a.Digest == digest && sized", "a.Hash == in.Hash && digest != \"\" && sized"},
 		{"artifacts that the key needs now are not asked for", "order.go", "if len(o.Artifacts) == 0 && !k.ArtifactsNeeded {", "if len(o.Artifacts) == 0 {"},
 		{"digests of any length", "order.go", "case ask.Data == nil && len(ask.Digest) != k.Hash.Size():", "case ask.Data == nil && len(ask.Digest) == 0:"},
@@ -144,7 +145,7 @@ func orders() []mutant {
 		{"any hash", "order.go", "case in.Hash != k.Hash:", "case in.Hash.Size() == 0:"},
 		{"Ed25519 signs a digest", "order.go", "case in.Scheme == EdDSA && ask.Data == nil:", "case false:"},
 		{"the idempotency key is ignored", "order.go", "	if prior != nil {", "	if prior != nil && false {"},
-		{"an idempotency key goes with another input", "order.go", "case err != nil || !in.same(prior.Input):", "case err != nil:"},
+		{"an idempotency key goes with another input", "order.go", "case err != nil || !in.same(prior.Input) || ask.certifies() != prior.Certifies:", "case err != nil:"},
 		{"inputs are the same whatever the digest", "order.go", " && bytes.Equal(in.Digest, other.Digest)", " && len(bytes.Clone(in.Digest)) == len(other.Digest)"},
 		{"an idempotency key is everybody's", "order.go", "prior.Requester != ask.Who || ", ""},
 		{"an idempotency key goes with every key", "order.go", "prior.Key != ask.Key || ", ""},
@@ -152,7 +153,7 @@ func orders() []mutant {
 		{"a further attempt while one runs", "order.go", "case prior.State == OrderSigned || prior.Running(now):", "case prior.State == OrderSigned:"},
 		{"a lease never ends", "order.go", "return r.State == OrderRunning && now.Before(r.Lease)", "return r.State == OrderRunning"},
 		{"a lease ends one instant late", "order.go", "return r.State == OrderRunning && now.Before(r.Lease)", "return r.State == OrderRunning && !now.After(r.Lease)"},
-		{"a further attempt is not judged", "order.go", "if in, err = o.judge(ask, f); err != nil {", "if in, err = ask.input(f.keys[ask.Key]); err != nil {"},
+		{"a further attempt is not judged", "order.go", "	to, err := o.judge(ask, f, now)\n	switch {", "	to := toSign{input: in}\n	switch {"},
 		{"a further attempt signs what the key says now", "order.go", "	ask.Hash, ask.Scheme = in.Hash, in.Scheme", "	_, _ = in.Hash, in.Scheme"},
 		{"a further attempt has the number of the first", "order.go", "	p.Order.Attempt++", "	p.Order.Attempt = 1"},
 		{"a result of any attempt is taken", "order.go", "if r.State != OrderRunning || r.Attempt != attempt {", "if r.State != OrderRunning {"},
@@ -197,5 +198,32 @@ func forms() []mutant {
 		{"format characters are let through", "text.go", "unicode.S, unicode.Zs)", "unicode.S, unicode.Zs, unicode.Cf)"},
 		{"control characters are let through", "text.go", "unicode.S, unicode.Zs)", "unicode.S, unicode.Zs, unicode.Cc)"},
 		{"e-mail is an identity", "facts.go", "claim == \"email\" || ", ""},
+	}
+}
+
+// certificates: what keys sign besides sign orders (sections 3 and 5).
+func certificates() []mutant {
+	const file = "certificate.go"
+	return []mutant{
+		{"certificates are issued in any session", file, "	out, err := s.Act(who, f, now)\n	if err == nil && s.Plan", "	out, err := s.Settle(f, now), error(nil)\n	if err == nil && s.Plan"},
+		{"certificates are issued in a session with a plan", file, "if err == nil && s.Plan != \"\" {", "if false {"},
+		{"a CA key issues certificates in a session", file, "	case k.Type == CA:\n		return refuse(Impossible, \"key %s is a CA key; it issues", "	case false:\n		return refuse(Impossible, \"key %s is a CA key; it issues"},
+		{"an FW key issues certificates", file, "	case k.Type != Root:\n", "	case false:\n"},
+		{"a disabled key issues certificates", file, "	case k.State != KeyActive:\n		return refuse(Impossible, \"key %s is not active\", id)\n	}\n	return nil", "	}\n	return nil"},
+		{"a revoked key gets certificates", file, "	case k.State == KeyRevoked:\n		return refuse(Impossible, \"key %s is revoked for ever; it gets no certificate\", k.ID)\n	case k.Profile", "	case k.Profile"},
+		{"a certificate is signed whatever its digest", file, "case !bytes.Equal(in.Digest, k.Hash.Sum(d.TBS)):", "case len(in.Digest) == 0:"},
+		{"a certificate of an old key pair", file, "	case d.Fingerprint != k.Fingerprint:", "	case false:"},
+		{"a certificate of a key that is gone is kept", file, "if by.State == KeyRevoked || k.State == KeyRevoked ||", "if k.State == KeyRevoked ||"},
+		{"a given-up certificate is completed", file, "	if c.State != CertificateRunning {\n		return c, refuse(Superseded, \"the attempt at this certificate has been given up; ask for a new one\")\n	}\n	by, k", "	by, k"},
+		{"anybody who sees the key revokes a certificate", file, "case !f.Holds(who, Administrator, \"\"):\n		return c, refuse(Forbidden, \"a certificate", "case false:\n		return c, refuse(Forbidden, \"a certificate"},
+		{"a revoked certificate is valid", file, " && c.Revocation.At.IsZero()\n", "\n"},
+		{"an FW key issues a certificate under an operation", "order.go", "	case k.Type != CA && ask.Certificate != nil:", "	case false:"},
+		{"a certificate of a CA key under an operation", "order.go", "	case k.Type != Firmware:\n", "	case false:\n"},
+		{"a certificate where artifacts are named", "order.go", "	case len(o.Artifacts) > 0 || f.keys[ask.Key].ArtifactsNeeded:", "	case false:"},
+		{"a further attempt at another certificate", "order.go", "	case !to.input.same(prior.Input):", "	case false:"},
+		{"a certificate of a key that the requester does not see", "order.go", "	case !f.SeesKey(ask.Who, ask.Certificate.Key):", "	case false:"},
+		{"the server makes the revocation list of a ROOT key", "revocation.go", "k.Type != CA {", "k.Type != CA && k.Type != Root {"},
+		{"two revocation lists at the same time", "revocation.go", "	case l.Running(now):", "	case false:"},
+		{"an older attempt at a revocation list is heard", "revocation.go", "if now.Number != a.List.Number || now.Lease.IsZero() {", "if now.Lease.IsZero() {"},
 	}
 }
