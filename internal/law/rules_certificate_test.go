@@ -1,7 +1,6 @@
 package law_test
 
 import (
-	"encoding/hex"
 	"reflect"
 	"slices"
 	"testing"
