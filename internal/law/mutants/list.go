@@ -207,7 +207,6 @@ func certificates() []mutant {
 	return []mutant{
 		{"certificates are issued in any session", file, "	out, err := s.Act(who, f, now)\n	if err == nil && s.Plan", "	out, err := s.Settle(f, now), error(nil)\n	if err == nil && s.Plan"},
 		{"certificates are issued in a session with a plan", file, "if err == nil && s.Plan != \"\" {", "if false {"},
-		{"a CA key issues certificates in a session", file, "	case k.Type == CA:\n		return refuse(Impossible, \"key %s is a CA key; it issues", "	case false:\n		return refuse(Impossible, \"key %s is a CA key; it issues"},
 		{"an FW key issues certificates", file, "	case k.Type != Root:\n", "	case false:\n"},
 		{"a disabled key issues certificates", file, "	case k.State != KeyActive:\n		return refuse(Impossible, \"key %s is not active\", id)\n	}\n	return nil", "	}\n	return nil"},
 		{"a revoked key gets certificates", file, "	case k.State == KeyRevoked:\n		return refuse(Impossible, \"key %s is revoked for ever; it gets no certificate\", k.ID)\n	case k.Profile", "	case k.Profile"},
