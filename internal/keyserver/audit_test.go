@@ -66,7 +66,8 @@ var unwritten = []audit.Type{
 }
 
 func TestEveryTypeOfEventIsWritten(t *testing.T) {
-	k := testkit.New(t)
+	k := hierarchy(t)
+	everyCertificateEvent(k)
 	everySessionEvent(k)
 	ask := testkit.Ask("fw-one")
 	ask.Keys[0].MaxUses = 2
@@ -111,6 +112,34 @@ func TestEveryTypeOfEventIsWritten(t *testing.T) {
 			t.Errorf("there are %d events %s", seen[of], of)
 		}
 	}
+}
+
+// everyCertificateEvent lets everything happen that can happen to certificates and revocation lists.
+func everyCertificateEvent(k *testkit.Kit) {
+	k.Helper()
+	k.Certify("root")
+	k.Certify("ca-dev")
+	if _, err := k.Keyserver.RevokeCertificate(k.Context(), k.Caller("adam"), underOperation(k, "fw-dev").ID, "superseded", "old"); err != nil {
+		k.Fatal(err)
+	}
+	k.Beat() // makes the revocation list
+	s := k.ActiveSession(nil)
+	request, err := k.Keyserver.CertificateRequest(k.Context(), k.Caller("ada"), s.ID, "fw-dev")
+	if err != nil {
+		k.Fatal(err)
+	}
+	if _, err := k.Keyserver.ImportCertificate(k.Context(), k.Caller("ada"), s.ID, "fw-dev", newElsewhere(k).answer(k, request)); err != nil {
+		k.Fatal(err)
+	}
+	k.Keystore.Fail(errors.New("no power"))
+	_, err = k.CertifyIn(s, "fw-ed")
+	testkit.Unavailable(k, "a certificate", err, "keystore")
+	_, err = k.Keyserver.CertificateRequest(k.Context(), k.Caller("ada"), s.ID, "fw-dev")
+	testkit.Unavailable(k, "a certificate request", err, "keystore")
+	_, err = k.Keyserver.MakeRevocationList(k.Context(), k.Caller("ada"), s.ID, "root")
+	testkit.Unavailable(k, "a revocation list", err, "keystore")
+	k.Keystore.Hook(keystoretest.Hooks{})
+	k.Close(s)
 }
 
 // everySessionEvent lets everything happen that can happen to administration sessions.
