@@ -29,7 +29,7 @@ func sessions() []mutant {
 		{"the plan is not in the digest", file, "Plan:     s.Plan, Required", "Plan:     \"\", Required"},
 		{"the number is not in the digest", file, "s.Plan, Required: s.Required, Server", "s.Plan, Required: 2, Server"},
 		{"numbers beyond 2^53 are written", file, "if err := exact(c.Active, c.Opened, int64(c.Required)); err != nil {", "if err := exact(c.Active); err != nil {"},
-		{"any spelling is read", file, " || string(again) != string(canonical) {\n		return SessionStatement{}", " {\n		return SessionStatement{}"},
+		{"any spelling is read", file, "err != nil || string(again) != string(canonical) {", "err != nil || len(again) == 0 {"},
 		{"administrators have no upper bound", file, "a.Administrators < 0 || a.Administrators > MaxAdministrator", "a.Administrators < 0"},
 		{"fewer than no administrators", file, "a.Administrators < 0 || a.Administrators > MaxAdministrator", "a.Administrators > MaxAdministrator"},
 		{"active for any time", file, "a.Active < time.Second || a.Active > MaxSessionActive || ", ""},
