@@ -179,7 +179,7 @@ func creation() []mutant {
 		{"created by a job that somebody disabled set off", "verbs.go", "if found && f.enabled(person) || issuer.ActorOptional {", "if found || issuer.ActorOptional {"},
 		{"the person behind is forgotten", "verbs.go", "Behind: behind,", "Behind: behind[:0],"},
 		{"the requirement is forgotten at creation", "verbs.go", "KeyGrant{k.ID, k.Fingerprint, a.MaxUses, k.Requirement}", "KeyGrant{k.ID, k.Fingerprint, a.MaxUses, Require(0)}"},
-		{"not approved at creation though nobody is needed", "verbs.go", "	return out.settle(f, now), nil\n}\n\n// Approve", "	return out, nil\n}\n\n// Approve"},
+		{"not approved at creation though nobody is needed", "verbs.go", "	return out.settle(f, now), nil\n}\n\n// CreateAgain", "	return out, nil\n}\n\n// CreateAgain"},
 		{"created from what cannot be written down", "verbs.go", "if _, err := o.canonical(); err != nil {", "if _, err := o.canonical(); err != nil && false {"},
 	}
 }
