@@ -96,6 +96,8 @@ func changesNothing(events []audit.Event, n int) bool {
 	case audit.OperationRefused, audit.OrderRefused, audit.RequestRefused, audit.SessionRefused, audit.SignInRefused, audit.ClockStepped,
 		audit.ServerStarted:
 		return true
+	case audit.CertificateRequestSigned, audit.CertificateRequestFailed: // an attempt that was cut off has neither
+		return true
 	}
 	return false
 }
