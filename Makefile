@@ -18,8 +18,8 @@ build:
 
 test:
 	./scripts/need $(TEST_NEEDS)
-	go test ./...
-	KEYSERVER_TEST_DATABASE=postgres go test $(ON_BOTH)
+	go test -timeout 30m ./...
+	KEYSERVER_TEST_DATABASE=postgres go test -timeout 30m $(ON_BOTH)
 	CGO_ENABLED=1 go test $(WORKER)
 
 # What is tested on whole servers is tested on both databases; the store's contract is by itself.
