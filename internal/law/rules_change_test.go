@@ -57,6 +57,9 @@ func TestInASessionWithAPlanNothingIsDoneButThePlan(t *testing.T) {
 	c.planned()
 	for _, other := range []law.Digest{"", law.Digest(strings.Repeat("cd", 32)), aPlan[1:], law.Digest(strings.ToUpper(string(aPlan)))} {
 		out, next, err := c.change("ada", c.rename("zoe"), other, noPairs)
+		if other == "" {
+			wantSaid(t, "this session has a plan, and in it nothing is done but the plan", err)
+		}
 		c.denied(law.Forbidden)(out, err)
 		if !reflect.DeepEqual(next, law.Configuration{}) {
 			t.Error("a refused change left a configuration")
