@@ -196,6 +196,10 @@ func TestWhatIsNotNamedGoesOrIsRefused(t *testing.T) {
 	if err != nil || ch.Set.Administration != (law.Administration{Administrators: 2, Active: 20 * time.Minute}) {
 		t.Errorf("%+v, %v", ch, err)
 	}
+	ch, err = without(func(w *law.Configuration) { w.Administration.Administrators = 3 })
+	if err != nil || ch.Set.Administration != (law.Administration{Administrators: 3, Active: 10 * time.Minute}) {
+		t.Errorf("%+v, %v", ch, err)
+	}
 	ch, err = without(func(w *law.Configuration) { w.Administration = law.Administration{} })
 	if err != nil || ch.Set.Administration != (law.Administration{Administrators: 2, Active: time.Hour}) {
 		t.Errorf("%+v, %v", ch, err)
