@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"strconv"
 	"strings"
@@ -478,4 +479,28 @@ func TestCertificatesAreListedForWhoSeesTheirKeys(t *testing.T) {
 	if c, err := k.Keyserver.Certificate(t.Context(), k.Caller("ci"), one.ID); err != nil || c.ID != one.ID {
 		t.Errorf("%v, %+v", err, c)
 	}
+}
+
+// A ROOT key's list is made by people: the log tells them, once a day, for as long as it is due.
+func TestThatTheListOfAROOTKeyIsDueIsSaidOnceADay(t *testing.T) {
+	var log strings.Builder
+	k := testkit.NewWith(t, testkit.Options{World: testkit.Hierarchy, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	k.Certify("root")
+	said := func(times int) {
+		t.Helper()
+		k.Beat()
+		if n := strings.Count(log.String(), "the revocation list of a ROOT key is due"); n != times {
+			t.Errorf("it was said %d times, not %d", n, times)
+		}
+	}
+	said(1)
+	said(1)
+	k.Clock.Step(testkit.Day)
+	said(2)
+	s := k.ActiveSession(nil)
+	if _, err := k.Keyserver.MakeRevocationList(t.Context(), k.Caller("ada"), s.ID, "root"); err != nil {
+		t.Fatal(err)
+	}
+	k.Clock.Step(testkit.Day)
+	said(2)
 }

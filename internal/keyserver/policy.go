@@ -71,8 +71,7 @@ func (k *Keyserver) faults(f law.Facts, changes law.Changes, wanted law.Configur
 	}
 	var faults []string
 	if after, err := law.NewFacts(wanted); err == nil {
-		known := f.Sense(k.mode)
-		faults = slices.DeleteFunc(after.Sense(k.mode), func(fault string) bool { return slices.Contains(known, fault) })
+		faults = after.NewFaults(f, k.mode)
 	}
 	if _, err := changes.On(f, nil, k.mode); err != nil && !slices.Contains(faults, err.Error()) {
 		faults = append(faults, err.Error())

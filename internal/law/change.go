@@ -137,16 +137,26 @@ func (c Changes) On(f Facts, pairs map[KeyID]KeyPair, m Mode) (Configuration, er
 			return Configuration{}, refuse(Impossible, "subject %s is a %s for ever; enter a new subject", s.ID, was.Kind)
 		}
 	}
-	known := map[string]bool{}
-	for _, fault := range f.Sense(m) {
-		known[fault] = true
-	}
-	for _, fault := range after.Sense(m) {
-		if !known[fault] { // what made no sense before need not be mended by this change
-			return Configuration{}, refuse(Impossible, "%s", fault)
-		}
+	if faults := after.NewFaults(f, m); len(faults) > 0 {
+		return Configuration{}, refuse(Impossible, "%s", faults[0])
 	}
 	return next, nil
+}
+
+// NewFaults returns what makes no sense in the configuration, see [Facts.Sense], but for what made the same no sense
+// before: that need not be mended by the change.
+func (f Facts) NewFaults(before Facts, m Mode) []string {
+	known := map[string]bool{}
+	for _, fault := range before.Sense(m) {
+		known[fault] = true
+	}
+	var faults []string
+	for _, fault := range f.Sense(m) {
+		if !known[fault] {
+			faults = append(faults, fault)
+		}
+	}
+	return faults
 }
 
 // once refuses a change that names an object twice: nobody could tell which of the two is meant.
@@ -305,13 +315,18 @@ func (f Facts) DisableSubject(who SubjectID, id SubjectID) (Changes, error) {
 }
 
 // Difference is the change that makes the configuration what is wanted, which is whole: what it does not name is to
-// go. Subjects and keys never go; they are disabled or revoked.
+// go. Subjects and keys never go; they are disabled or revoked. What sessions take is not put back to its defaults by
+// not being named.
 func (f Facts) Difference(wanted Configuration) (Changes, error) {
 	var c Changes
 	if err := (Changes{Set: wanted}).once(); err != nil {
 		return Changes{}, err
 	}
-	if a := wanted.Administration.Effective(); a != f.Administration() {
+	switch a := wanted.Administration.Effective(); {
+	case a == f.Administration():
+	case wanted.Administration == (Administration{}):
+		return Changes{}, refuse(Impossible, "administration is not named, and it is not what it is by default; name it, as it is or as it is to be")
+	default:
 		c.Set.Administration = a
 	}
 	c.Set.Issuers = different(f.issuers, wanted.Issuers, func(i Issuer) string { return i.URL }, Issuer.same)

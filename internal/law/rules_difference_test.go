@@ -200,10 +200,9 @@ func TestWhatIsNotNamedGoesOrIsRefused(t *testing.T) {
 	if err != nil || ch.Set.Administration != (law.Administration{Administrators: 3, Active: 10 * time.Minute}) {
 		t.Errorf("%+v, %v", ch, err)
 	}
-	ch, err = without(func(w *law.Configuration) { w.Administration = law.Administration{} })
-	if err != nil || ch.Set.Administration != (law.Administration{Administrators: 2, Active: time.Hour}) {
-		t.Errorf("%+v, %v", ch, err)
-	}
+	_, err = without(func(w *law.Configuration) { w.Administration = law.Administration{} })
+	wantRefusal(t, law.Impossible, err)
+	wantSaid(t, "administration is not named", err)
 	ch, err = without(func(w *law.Configuration) { w.Subjects = append(w.Subjects, person("max")) })
 	if err != nil || len(ch.Set.Subjects) != 1 || ch.Set.Subjects[0].ID != "max" {
 		t.Errorf("%+v, %v", ch, err)
