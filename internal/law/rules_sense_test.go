@@ -94,6 +94,12 @@ func TestAR09_ARequirementThatCannotBeMetMakesNoSense(t *testing.T) {
 			w.members("approvers-ca", "carl")
 			w.cfg.Issuers[1].ActorOptional = true
 		}, nil},
+		"jobs of somebody whom nobody knows, by name, where nobody need be named": {func(w *world) {
+			w.members("orderers", "ci", "carl")
+			w.members("approvers-ca", "carl")
+			w.cfg.Issuers[1].ActorOptional = true
+			w.signsIn("ci", at(builds, "sub", "ci", "actor", "a-stranger"))
+		}, nil},
 		"jobs of approvers, by name": {func(w *world) {
 			w.members("orderers", "ci")
 			w.members("approvers-ca", "carl")
