@@ -114,13 +114,18 @@ func TestARequestThatTakesTooLongIsCutOffWhenTheServerStops(t *testing.T) {
 	var said lockedBuffer
 	log := slog.New(slog.NewTextHandler(&said, nil))
 	l := listener{"api", httpapi.NewServer(slow, nil, log), socket}
+	address := l.address() // before Serve gives the server a TLS configuration of its own
 	served, asked := make(chan error, 1), make(chan error, 1)
 	go func() { served <- l.serve() }()
 	go func() {
-		_, err := http.Get(l.address())
+		_, err := http.Get(address)
 		asked <- err
 	}()
-	<-begun
+	select {
+	case <-begun:
+	case err := <-asked:
+		t.Fatalf("the request did not reach the server: %v", err)
+	}
 	over, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
 	if err := l.stop(over, log); err != nil {
