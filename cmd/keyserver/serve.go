@@ -20,6 +20,7 @@ import (
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/software"
+	"example.org/keyserver/internal/limits"
 )
 
 // drain is how long requests under way may take when the server stops. It is longer than a signature may.
@@ -106,7 +107,7 @@ func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, log *slog.Lo
 		Keyserver: k, Log: log, Now: p.now, Mode: string(cfg.Mode), Software: version(), Registry: metrics,
 		Auth:         identity.New(identity.Options{Now: p.now, Development: cfg.Mode == config.Development}),
 		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
-		Limits:       httpapi.Limits{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute},
+		Rate:         limits.Rate{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute},
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"example.org/keyserver/api"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/limits"
 )
 
 // call is one request on its way.
@@ -24,11 +25,11 @@ type call struct {
 	recent  bool      // facts may not be those of now
 	unknown error     // why the token is nobody's by these facts
 
-	query   url.Values // checked
-	body    []byte     // checked
-	close   bool       // the connection cannot be used again
-	inside  *crowd     // that counts it until the answer is written; nil: none
-	entered bool       // it takes room that others wait for
+	query   url.Values    // checked
+	body    []byte        // checked
+	close   bool          // the connection cannot be used again
+	inside  *limits.Crowd // that counts it until the answer is written; nil: none
+	entered bool          // it takes room that others wait for
 }
 
 // page returns the page that the query asks for.

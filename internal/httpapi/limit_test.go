@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"example.org/keyserver/api"
-	"example.org/keyserver/internal/httpapi"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/limits"
 	"example.org/keyserver/internal/testkit"
 )
 
 func TestSubjectThatAsksTooOftenWaitsAndCanStillRevoke(t *testing.T) {
-	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 0.5, Burst: 3}})
+	k := testkit.NewWith(t, testkit.Options{Rates: limits.Rate{PerSecond: 0.5, Burst: 3}})
 	id := string(k.Create(testkit.Ask("fw-dev")).ID)
 	for i := range 3 {
 		if answer, p := send(k, "olga", "GET", api.PathWhoAmI, ""); answer.StatusCode != http.StatusOK {
@@ -39,7 +39,7 @@ func TestSubjectThatAsksTooOftenWaitsAndCanStillRevoke(t *testing.T) {
 }
 
 func TestStrangerCannotFillTheAuditLog(t *testing.T) {
-	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 2}})
+	k := testkit.NewWith(t, testkit.Options{Rates: limits.Rate{PerSecond: 1, Burst: 2}})
 	before := len(k.Events(""))
 	for range 2 {
 		answer, p := send(k, "mallory", "GET", api.PathKeys, "")
@@ -54,7 +54,7 @@ func TestStrangerCannotFillTheAuditLog(t *testing.T) {
 
 // Whoever can make tokens of an issuer that serves the whole world can make up as many subs as he likes.
 func TestStrangersWithManyNamesCannotFillTheAuditLog(t *testing.T) {
-	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 2}})
+	k := testkit.NewWith(t, testkit.Options{Rates: limits.Rate{PerSecond: 1, Burst: 2}})
 	before := len(k.Events(""))
 	for i := range 10 {
 		answer, p := send(k, law.SubjectID(fmt.Sprintf("mallory-%d", i)), "GET", api.PathKeys, "")
@@ -73,7 +73,7 @@ func TestStrangersWithManyNamesCannotFillTheAuditLog(t *testing.T) {
 }
 
 func TestAddressWithoutTokenThatAsksTooOftenWaits(t *testing.T) {
-	k := testkit.NewWith(t, testkit.Options{Rates: httpapi.Limits{PerSecond: 1, Burst: 1}})
+	k := testkit.NewWith(t, testkit.Options{Rates: limits.Rate{PerSecond: 1, Burst: 1}})
 	send(k, "", "GET", api.PathReady, "")
 	answer, p := send(k, "", "GET", api.PathReady, "")
 	expect(t, "the second request", answer, p, api.TooMany)

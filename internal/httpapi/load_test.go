@@ -24,6 +24,7 @@ import (
 	"example.org/keyserver/internal/httpapi"
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/limits"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -32,7 +33,7 @@ func serve(k *testkit.Kit, t *tls.Config, change func(*http.Server)) *httptest.S
 	k.Helper()
 	log := slog.New(slog.DiscardHandler)
 	handler, err := httpapi.New(httpapi.Options{
-		Keyserver: k.Keyserver, Log: log, Now: k.Clock.Now, Mode: "development", Software: "test", Limits: httpapi.Limits{PerSecond: 1e6, Burst: 1e6},
+		Keyserver: k.Keyserver, Log: log, Now: k.Clock.Now, Mode: "development", Software: "test", Rate: limits.Rate{PerSecond: 1e6, Burst: 1e6},
 		Auth:         identity.New(identity.Options{Now: k.Clock.Now, HTTP: k.IdP.Client(), Development: true}),
 		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"example.org/keyserver/api"
+	"example.org/keyserver/internal/limits"
 )
 
 // access says what a route asks of the caller before the verb judges.
@@ -24,9 +25,9 @@ type route struct {
 	method, path string
 	access       access
 	serve        func(*server, *call) (answer, error)
-	rechecks     bool   // the verb makes sure in its own transaction by which facts the caller was authenticated
-	crowd        *crowd // nil: as many at the same time as the rate lets through
-	policy       bool   // the body has a policy, which can be large
+	rechecks     bool          // the verb makes sure in its own transaction by which facts the caller was authenticated
+	crowd        *limits.Crowd // nil: as many at the same time as the rate lets through
+	policy       bool          // the body has a policy, which can be large
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation

@@ -23,9 +23,10 @@ import (
 	"example.org/keyserver/api"
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/limits"
 )
 
-// Options are what the API needs from outside. All but Registry and Limits are required.
+// Options are what the API needs from outside. All but Registry and Rate are required.
 type Options struct {
 	Keyserver    *keyserver.Keyserver
 	Auth         *identity.Authenticator
@@ -35,13 +36,7 @@ type Options struct {
 	Mode         string               // production or development
 	Software     string               // name and version
 	Registry     *prometheus.Registry // nil: metrics are counted, and seen by nobody
-	Limits       Limits
-}
-
-// Limits bound what one subject, or without a token one address, may ask.
-type Limits struct {
-	PerSecond float64 // requests per second in the long run; 0: 50
-	Burst     int     // requests at once; 0: 200
+	Rate         limits.Rate          // of one subject, or without a token one address; PerSecond 0: 50, Burst 0: 200
 }
 
 type server struct {
@@ -50,14 +45,14 @@ type server struct {
 	doc      *openapi3.T
 	unknown  *route // what no path names
 	metrics  *metrics
-	ordinary *limiter // by subject
-	brakes   *limiter // by subject
-	outside  *limiter // by address or issuer, of those who are no subjects: they cannot push out the subjects' buckets
-	waits    *crowd
-	lists    *crowd
-	exports  *crowd
-	policies *crowd
-	changes  *crowd
+	ordinary *limits.Limiter // by subject
+	brakes   *limits.Limiter // by subject
+	outside  *limits.Limiter // by address or issuer, of those who are no subjects: they cannot push out the subjects' buckets
+	waits    *limits.Crowd
+	lists    *limits.Crowd
+	exports  *limits.Crowd
+	policies *limits.Crowd
+	changes  *limits.Crowd
 }
 
 // New returns the handler of everything under /api. The error says where the routes and the specification
@@ -70,19 +65,19 @@ func New(o Options) (http.Handler, error) {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	if o.Limits.PerSecond == 0 {
-		o.Limits.PerSecond = 50
+	if o.Rate.PerSecond == 0 {
+		o.Rate.PerSecond = 50
 	}
-	if o.Limits.Burst == 0 {
-		o.Limits.Burst = 200
+	if o.Rate.Burst == 0 {
+		o.Rate.Burst = 200
 	}
 	s := &server{
 		Options: o, mux: http.NewServeMux(), doc: doc, metrics: newMetrics(o.Registry),
-		ordinary: newLimiter(o.Limits), brakes: newLimiter(o.Limits), outside: newLimiter(o.Limits),
+		ordinary: limits.NewLimiter(o.Rate), brakes: limits.NewLimiter(o.Rate), outside: limits.NewLimiter(o.Rate),
 		// The database has 8 connections for reading. Two are left to find out who asks, so that whoever revokes is heard.
-		waits: newCrowd(100, 0), lists: newCrowd(4, 4), exports: newCrowd(1, 2),
+		waits: limits.NewCrowd(100, 0), lists: limits.NewCrowd(4, 4), exports: limits.NewCrowd(1, 2),
 		// A policy is large, and larger still when it is read. A change of the configuration makes keys, which can take long.
-		policies: newCrowd(2, 2), changes: newCrowd(2, 4),
+		policies: limits.NewCrowd(2, 2), changes: limits.NewCrowd(2, 4),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {
@@ -140,7 +135,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, rt *route) {
 	defer func() {
 		took := s.Now().Sub(start)
 		s.metrics.inFlight.Dec()
-		c.inside.quit(c.Caller.Subject)
+		c.inside.Quit(c.Caller.Subject)
 		s.metrics.finished(c.Caller.Route, c.out.status, took)
 		s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("request", c.Caller.Request), slog.String("subject", string(c.Caller.Subject)),
 			slog.String("address", c.Caller.Address), slog.String("route", c.Caller.Route), slog.Int("status", c.out.status), slog.Int64("ms", took.Milliseconds()))
@@ -160,7 +155,7 @@ func (s *server) answer(c *call) (a answer, err error) {
 	}()
 	defer func() {
 		if c.entered {
-			c.route.crowd.leave()
+			c.route.crowd.Leave()
 		}
 	}()
 	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.admit, s.enter, s.readBody, s.validate} {
@@ -199,7 +194,7 @@ func (s *server) limit(c *call) error {
 
 // admit refuses a subject that has too many requests of this kind under way.
 func (s *server) admit(c *call) error {
-	if !c.route.crowd.join(c.Caller.Subject) {
+	if !c.route.crowd.Join(c.Caller.Subject) {
 		return errCrowded
 	}
 	c.inside = c.route.crowd
@@ -208,7 +203,7 @@ func (s *server) admit(c *call) error {
 
 // enter waits until there is room to serve the request, before its body is read: that can be large.
 func (s *server) enter(c *call) error {
-	if !c.route.crowd.enter(c.Context()) {
+	if !c.route.crowd.Enter(c.Context()) {
 		c.close = hasBody(c.Request)
 		return errCrowded
 	}
@@ -218,8 +213,8 @@ func (s *server) enter(c *call) error {
 
 var errCrowded = &keyserver.TooMany{Sentence: "too many requests of this kind are under way; ask again when one has ended", RetryAfter: time.Second}
 
-func (s *server) take(l *limiter, who string) error {
-	if wait := l.take(who, s.Now()); wait > 0 {
+func (s *server) take(l *limits.Limiter, who string) error {
+	if wait := l.Take(who, s.Now()); wait > 0 {
 		return &keyserver.TooMany{Sentence: "you are asking too often; wait as long as Retry-After says", RetryAfter: wait}
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/limits"
 )
 
 const requestID = "01936f5e-7c00-7000-8000-000000000001"
@@ -35,7 +35,7 @@ func bare(t *testing.T, log io.Writer, serve func(*server, *call) (answer, error
 			Log: slog.New(slog.NewJSONHandler(log, nil)), NewRequestID: func() string { return requestID },
 			Now: func() time.Time { now = now.Add(time.Millisecond); return now },
 		},
-		metrics: newMetrics(r), outside: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
+		metrics: newMetrics(r), outside: limits.NewLimiter(limits.Rate{PerSecond: 1e6, Burst: 1e6}),
 	}
 	rt := &route{path: "/x", access: open, serve: serve}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.run(w, req, rt) }))
@@ -186,48 +186,6 @@ func TestEveryErrorHasItsPlaceInTheTable(t *testing.T) {
 	}
 }
 
-func TestLimiterForgetsTheOldestFirst(t *testing.T) {
-	l, now := newLimiter(Limits{PerSecond: 1, Burst: 1}), time.Unix(0, 0)
-	for i := range maxBuckets + 10 {
-		if wait := l.take(fmt.Sprint(i), now); wait != 0 {
-			t.Fatalf("%d waits %v at the first request", i, wait)
-		}
-	}
-	if len(l.buckets) != maxBuckets || l.recent.Len() != maxBuckets {
-		t.Errorf("%d buckets are kept", len(l.buckets))
-	}
-	if wait := l.take(fmt.Sprint(maxBuckets+9), now); wait != time.Second {
-		t.Errorf("the latest waits %v", wait)
-	}
-	if wait := l.take(fmt.Sprint(maxBuckets+9), now.Add(time.Second)); wait != 0 {
-		t.Errorf("a second later it waits %v", wait)
-	}
-}
-
-func TestCrowdBoundsEachSubjectAndHowManyAreServed(t *testing.T) {
-	c, gone := newCrowd(2, 1), func() context.Context { ctx, cancel := context.WithCancel(t.Context()); cancel(); return ctx }()
-	if got := []bool{c.join("olga"), c.join("olga"), c.join("olga"), c.join("alice")}; !slices.Equal(got, []bool{true, true, false, true}) {
-		t.Errorf("three of olga and one of alice were let in: %v", got)
-	}
-	if c.quit("olga"); !c.join("olga") {
-		t.Error("there is no place for one who comes when another has gone")
-	}
-	if !c.enter(t.Context()) || c.enter(gone) {
-		t.Error("not one was served")
-	}
-	if c.leave(); !c.enter(t.Context()) {
-		t.Error("there is no room when another has left")
-	}
-	c.quit("olga")
-	c.quit("olga")
-	if c.quit("alice"); len(c.present) != 0 {
-		t.Errorf("who has gone is remembered: %v", c.present)
-	}
-	if all := newCrowd(1, 0); !all.enter(gone) {
-		t.Error("somebody waits where there is room for all")
-	}
-}
-
 func TestServerHasBoundsAndModernTLS(t *testing.T) {
 	given := &tls.Config{MinVersion: tls.VersionTLS10}
 	s := NewServer(http.NotFoundHandler(), given, slog.New(slog.DiscardHandler))
@@ -250,7 +208,7 @@ func TestReadTimeoutDoesNotCutALongAnswer(t *testing.T) {
 	entered, cancelled := make(chan struct{}), make(chan error, 1)
 	s := &server{
 		Options: Options{Log: slog.New(slog.DiscardHandler), NewRequestID: func() string { return requestID }, Now: func() time.Time { return time.Unix(0, 0) }},
-		metrics: newMetrics(prometheus.NewRegistry()), outside: newLimiter(Limits{PerSecond: 1e6, Burst: 1e6}),
+		metrics: newMetrics(prometheus.NewRegistry()), outside: limits.NewLimiter(limits.Rate{PerSecond: 1e6, Burst: 1e6}),
 	}
 	rt := &route{path: "/x", access: open, serve: func(_ *server, c *call) (answer, error) {
 		close(entered)

@@ -26,6 +26,7 @@ import (
 	"example.org/keyserver/internal/keystore/keystoretest"
 	"example.org/keyserver/internal/keystore/software"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/limits"
 	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/store/postgrestest"
 )
@@ -57,7 +58,7 @@ type Options struct {
 	World  func(*law.Configuration) // changes the configuration before it is stored
 	Mode   law.Mode                 // of the server
 	Limits keyserver.Limits
-	Rates  httpapi.Limits                  // zero: so high that they are never reached
+	Rates  limits.Rate                     // zero: so high that they are never reached
 	Commit func(commit func() error) error // see store.Options
 	Log    *slog.Logger                    // nil: nowhere
 	Shared bool                            // on a database that several servers can use, whatever [Database] says
@@ -170,10 +171,10 @@ func (k *Kit) start() {
 	k.must(k.Keyserver.Start(context.Background()))
 	rates := k.options.Rates
 	if rates.PerSecond == 0 {
-		rates = httpapi.Limits{PerSecond: 1e6, Burst: 1e6}
+		rates = limits.Rate{PerSecond: 1e6, Burst: 1e6}
 	}
 	handler, err := httpapi.New(httpapi.Options{
-		Keyserver: k.Keyserver, Log: k.log(), Now: k.Clock.Now, Mode: "development", Software: "testkit", Limits: rates,
+		Keyserver: k.Keyserver, Log: k.log(), Now: k.Clock.Now, Mode: "development", Software: "testkit", Rate: rates,
 		Auth:         identity.New(identity.Options{Now: k.Clock.Now, HTTP: k.IdP.Client(), Development: true}),
 		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})

@@ -1,4 +1,6 @@
-package httpapi
+// Package limits keeps one caller from taking everything: how often he may ask ([Limiter]), and how much of
+// what he asked may be under way at the same time ([Crowd]).
+package limits
 
 import (
 	"container/list"
@@ -14,9 +16,15 @@ import (
 // maxBuckets bounds what a limiter remembers. The caller that asked longest ago is forgotten first.
 const maxBuckets = 10_000
 
-// limiter gives everybody a token bucket of the same size.
-type limiter struct {
-	limits  Limits
+// Rate is how often somebody may ask. The zero Rate lets nobody ask.
+type Rate struct {
+	PerSecond float64 // in the long run
+	Burst     int     // at once
+}
+
+// Limiter gives everybody a token bucket of the same size.
+type Limiter struct {
+	rate    Rate
 	mu      sync.Mutex
 	buckets map[string]*list.Element
 	recent  *list.List // of *bucket, the latest in front
@@ -27,12 +35,13 @@ type bucket struct {
 	*rate.Limiter
 }
 
-func newLimiter(l Limits) *limiter {
-	return &limiter{limits: l, buckets: map[string]*list.Element{}, recent: list.New()}
+// NewLimiter returns a limiter that nobody has asked yet.
+func NewLimiter(r Rate) *Limiter {
+	return &Limiter{rate: r, buckets: map[string]*list.Element{}, recent: list.New()}
 }
 
-// take takes one token, or says how long to wait for one.
-func (l *limiter) take(who string, now time.Time) time.Duration {
+// Take takes one token, or says how long to wait for one.
+func (l *Limiter) Take(who string, now time.Time) time.Duration {
 	r := l.bucket(who).ReserveN(now, 1)
 	wait := r.DelayFrom(now)
 	if wait > 0 {
@@ -41,7 +50,7 @@ func (l *limiter) take(who string, now time.Time) time.Duration {
 	return wait
 }
 
-func (l *limiter) bucket(who string) *bucket {
+func (l *Limiter) bucket(who string) *bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e, ok := l.buckets[who]; ok {
@@ -52,15 +61,15 @@ func (l *limiter) bucket(who string) *bucket {
 		oldest := l.recent.Remove(l.recent.Back()).(*bucket)
 		delete(l.buckets, oldest.who)
 	}
-	b := &bucket{who, rate.NewLimiter(rate.Limit(l.limits.PerSecond), l.limits.Burst)}
+	b := &bucket{who, rate.NewLimiter(rate.Limit(l.rate.PerSecond), l.rate.Burst)}
 	l.buckets[who] = l.recent.PushFront(b)
 	return b
 }
 
-// crowd bounds how many requests of one kind are under way at the same time. What a request holds on to
+// Crowd bounds how many requests of one kind are under way at the same time. What a request holds on to
 // while it lasts (one of the database's few connections, a page in memory) does not depend on how often
-// somebody asks, but on how many he leaves unfinished. A nil crowd bounds nothing.
-type crowd struct {
+// somebody asks, but on how many he leaves unfinished. A nil Crowd bounds nothing.
+type Crowd struct {
 	each    int           // of one subject, until they are answered
 	room    chan struct{} // for all who are being served; nil: as much as they need
 	mu      sync.Mutex
@@ -70,17 +79,17 @@ type crowd struct {
 // patience is how long a request waits for room.
 const patience = 10 * time.Second
 
-// newCrowd makes a crowd of so many requests of each subject, of which so many are served; 0: all of them.
-func newCrowd(each, served int) *crowd {
-	c := &crowd{each: each, present: map[law.SubjectID]int{}}
+// NewCrowd returns a crowd of so many requests of each subject, of which so many are served; 0: all of them.
+func NewCrowd(each, served int) *Crowd {
+	c := &Crowd{each: each, present: map[law.SubjectID]int{}}
 	if served > 0 {
 		c.room = make(chan struct{}, served)
 	}
 	return c
 }
 
-// join counts one more request of the subject, unless it has too many already.
-func (c *crowd) join(who law.SubjectID) bool {
+// Join counts one more request of the subject, unless it has too many already.
+func (c *Crowd) Join(who law.SubjectID) bool {
 	if c == nil {
 		return true
 	}
@@ -93,7 +102,8 @@ func (c *crowd) join(who law.SubjectID) bool {
 	return true
 }
 
-func (c *crowd) quit(who law.SubjectID) {
+// Quit undoes one Join.
+func (c *Crowd) Quit(who law.SubjectID) {
 	if c == nil {
 		return
 	}
@@ -104,8 +114,8 @@ func (c *crowd) quit(who law.SubjectID) {
 	}
 }
 
-// enter waits for room to be served in, and says whether there was any in time.
-func (c *crowd) enter(ctx context.Context) bool {
+// Enter waits for room to be served in, and says whether there was any in time.
+func (c *Crowd) Enter(ctx context.Context) bool {
 	if c == nil || c.room == nil {
 		return true
 	}
@@ -119,7 +129,8 @@ func (c *crowd) enter(ctx context.Context) bool {
 	}
 }
 
-func (c *crowd) leave() {
+// Leave undoes an Enter that was told that there is room.
+func (c *Crowd) Leave() {
 	if c != nil && c.room != nil {
 		<-c.room
 	}
