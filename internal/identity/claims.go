@@ -20,16 +20,14 @@ const (
 
 type claimSet = map[string]jsontext.Value
 
-// read checks the claims of a token whose signature is good and keeps what is needed of them.
-func (v *verified) read(claims claimSet, development bool, now time.Time) error {
+// read checks the claims of a token whose signature is good and keeps what is needed of them. For whom the token
+// was made is checked by who calls.
+func (v *verified) read(claims claimSet, as use, development bool, now time.Time) error {
 	if !development && string(claims["development"]) == "true" {
 		return reject(DevelopmentToken, "this is a token of a development identity provider; the server is not in development mode")
 	}
-	if err := checkAudience(claims, v.issuer); err != nil {
-		return err
-	}
 	var err error
-	if v.times, err = readTimes(claims); err != nil {
+	if v.times, err = readTimes(claims, as); err != nil {
 		return err
 	}
 	if err := v.times.check(now); err != nil {
@@ -54,21 +52,9 @@ func (v *verified) read(claims claimSet, development bool, now time.Time) error 
 // OpenID Connect Core 1.0 section 3.1.3.7). With a single audience azp says nothing here: Microsoft Entra ID
 // puts the client there, GitHub and GitLab have none.
 func checkAudience(claims claimSet, issuer law.Issuer) error {
-	var audiences []string
-	if one, ok := text(claims["aud"]); ok {
-		audiences = []string{one}
-	} else {
-		var list []jsontext.Value
-		if claims["aud"].Kind() != '[' || json.Unmarshal(claims["aud"], &list) != nil {
-			return reject(BadAudience, "aud must be a string or a list of strings")
-		}
-		for _, value := range list {
-			one, ok := text(value)
-			if !ok {
-				return reject(BadAudience, "aud must be a string or a list of strings")
-			}
-			audiences = append(audiences, one)
-		}
+	audiences, err := readAudiences(claims)
+	if err != nil {
+		return err
 	}
 	ours := func(s string) bool { return slices.Contains(issuer.Audiences, s) }
 	if !slices.ContainsFunc(audiences, ours) {
@@ -82,10 +68,42 @@ func checkAudience(claims claimSet, issuer law.Issuer) error {
 	return nil
 }
 
-// times are the claims exp, nbf and iat (RFC 7519, section 4.1). Zero: not in the token.
-type times struct{ expires, notBefore, issued time.Time }
+func readAudiences(claims claimSet) ([]string, error) {
+	if one, ok := text(claims["aud"]); ok {
+		return []string{one}, nil
+	}
+	audiences, ok := texts(claims["aud"])
+	if !ok {
+		return nil, reject(BadAudience, "aud must be a string or a list of strings")
+	}
+	return audiences, nil
+}
 
-func readTimes(claims claimSet) (t times, err error) {
+// texts returns a JSON list of strings. Anything else is none.
+func texts(value jsontext.Value) ([]string, bool) {
+	var list []jsontext.Value
+	if value.Kind() != '[' || json.Unmarshal(value, &list) != nil {
+		return nil, false
+	}
+	var out []string
+	for _, value := range list {
+		one, ok := text(value)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, one)
+	}
+	return out, true
+}
+
+// times are the claims exp, nbf and iat (RFC 7519, section 4.1). Zero: not in the token.
+type times struct {
+	use                        use
+	expires, notBefore, issued time.Time
+}
+
+func readTimes(claims claimSet, as use) (t times, err error) {
+	t.use = as
 	if t.expires, err = numericDate(claims, "exp"); err != nil {
 		return times{}, err
 	}
@@ -96,7 +114,7 @@ func readTimes(claims claimSet) (t times, err error) {
 		return times{}, err
 	}
 	if t.expires.IsZero() {
-		return times{}, reject(BadClaim, "the access token has no exp; one that is valid for ever is refused")
+		return times{}, reject(BadClaim, "the %s has no exp; one that is valid for ever is refused", as)
 	}
 	return t, nil
 }
@@ -117,11 +135,11 @@ func numericDate(claims claimSet, name string) (time.Time, error) {
 func (t times) check(now time.Time) error {
 	switch {
 	case !now.Before(t.expires):
-		return reject(Expired, "the access token has expired; get a new one")
+		return reject(Expired, "the %s has expired; get a new one", t.use)
 	case now.Add(leeway).Before(t.notBefore):
-		return reject(NotYetValid, "the access token is not valid yet; wait, or set the clocks right")
+		return reject(NotYetValid, "the %s is not valid yet; wait, or set the clocks right", t.use)
 	case now.Add(leeway).Before(t.issued):
-		return reject(NotYetValid, "the access token was issued in the future; set the clocks right")
+		return reject(NotYetValid, "the %s was issued in the future; set the clocks right", t.use)
 	}
 	return nil
 }
@@ -129,14 +147,7 @@ func (t times) check(now time.Time) error {
 // capture keeps the actor and the claims that approvers will be shown. What they could misread is refused
 // here, since the operation's creator is not its author.
 func (v *verified) capture(claims claimSet) error {
-	names := v.issuer.Captured
-	if v.issuer.ActorClaim != "" {
-		names = append([]string{v.issuer.ActorClaim}, names...)
-	}
-	for i, name := range names {
-		if slices.Contains(names[:i], name) {
-			continue
-		}
+	for _, name := range capturedNames(v.issuer) {
 		value, ok := shown(claims[name])
 		if !ok || len(value) > maxClaim || value != "" && !safe(value) {
 			return reject(BadClaim, "claim %q is shown to approvers; it must be at most %d bytes of text that can be shown safely", name, maxClaim)
@@ -153,6 +164,20 @@ func (v *verified) capture(claims claimSet) error {
 	}
 	v.actor = v.captured[0].Value
 	return nil
+}
+
+// capturedNames are the claims that are kept for approvers, the actor's first.
+func capturedNames(issuer law.Issuer) []string {
+	var names []string
+	if issuer.ActorClaim != "" {
+		names = append(names, issuer.ActorClaim)
+	}
+	for _, name := range issuer.Captured {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // shown returns the text of a claim: strings as they are, the rest as compact JSON with sorted names, and

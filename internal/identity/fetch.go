@@ -17,7 +17,7 @@ import (
 
 const maxDocument = 256 << 10 // bytes of a discovery document or key set
 
-// fetcher fetches key sets. The URLs are from the configuration or from the issuer, never from a token.
+// fetcher fetches what issuers publish, and redeems codes. The URLs are from the configuration or from the issuer, never from a token.
 type fetcher struct {
 	client      *http.Client
 	development bool
@@ -62,10 +62,11 @@ func (f fetcher) allowed(address string) error {
 // keys returns the issuer's keys by kid. Keys of kinds that are not known are left out.
 func (f fetcher) keys(ctx context.Context, issuer, keysURL string) (map[string][]jose.JSONWebKey, error) {
 	if keysURL == "" {
-		var err error
-		if keysURL, err = f.discover(ctx, issuer); err != nil {
+		found, err := f.discover(ctx, issuer)
+		if err != nil {
 			return nil, err
 		}
+		keysURL = found.KeysURL
 	}
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
@@ -86,20 +87,26 @@ func (f fetcher) keys(ctx context.Context, issuer, keysURL string) (map[string][
 	return byID, nil
 }
 
-// discover finds the address of the issuer's keys (OpenID Connect Discovery 1.0, section 4).
-func (f fetcher) discover(ctx context.Context, issuer string) (string, error) {
+// provider is what an issuer says of itself.
+type provider struct {
+	Issuer           string `json:"issuer"`
+	KeysURL          string `json:"jwks_uri"`
+	AuthorizationURL string `json:"authorization_endpoint"`
+	TokenURL         string `json:"token_endpoint"`
+	NamesItself      bool   `json:"authorization_response_iss_parameter_supported"` // RFC 9207
+}
+
+// discover asks an issuer about itself (OpenID Connect Discovery 1.0, section 4).
+func (f fetcher) discover(ctx context.Context, issuer string) (*provider, error) {
 	address := strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
-	var found struct {
-		Issuer  string `json:"issuer"`
-		KeysURL string `json:"jwks_uri"`
-	}
+	var found provider
 	if err := f.document(ctx, address, &found); err != nil {
-		return "", err
+		return nil, err
 	}
 	if found.Issuer != issuer {
-		return "", fmt.Errorf("reading %s: it is about issuer %q", address, found.Issuer)
+		return nil, fmt.Errorf("reading %s: it is about issuer %q", address, found.Issuer)
 	}
-	return found.KeysURL, nil
+	return &found, nil
 }
 
 // document fetches one JSON document.
@@ -112,23 +119,32 @@ func (f fetcher) document(ctx context.Context, address string, into any) error {
 		return fmt.Errorf("fetching %s: %w", address, err)
 	}
 	request.Header.Set("Accept", "application/json")
-	response, err := f.client.Do(request)
+	status, body, err := f.answer(request)
 	if err != nil {
 		return fmt.Errorf("fetching %s: %w", address, err)
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("fetching %s: the answer is %s", address, response.Status)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
-	if err != nil {
-		return fmt.Errorf("fetching %s: %w", address, err)
-	}
-	if len(body) > maxDocument {
-		return fmt.Errorf("fetching %s: it is larger than %d bytes", address, maxDocument)
+	if status != http.StatusOK {
+		return fmt.Errorf("fetching %s: the answer is %d %s", address, status, http.StatusText(status))
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("reading %s: %w", address, err)
 	}
 	return nil
+}
+
+// answer sends a request and reads the answer, if it is of a sensible size.
+func (f fetcher) answer(request *http.Request) (status int, body []byte, err error) {
+	response, err := f.client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(body) > maxDocument {
+		return 0, nil, fmt.Errorf("it is larger than %d bytes", maxDocument)
+	}
+	return response.StatusCode, body, nil
 }

@@ -68,8 +68,8 @@ func New(opts Options) *Authenticator {
 
 // Authenticate returns who the access token belongs to. The error is an [*Error].
 func (a *Authenticator) Authenticate(ctx context.Context, f law.Facts, token string) (law.Caller, error) {
-	if len(token) > maxToken { // before anything looks at it
-		return law.Caller{}, reject(Malformed, "the access token is longer than %d bytes; ask the issuer for a smaller one", maxToken)
+	if err := checkSize(token, accessToken); err != nil {
+		return law.Caller{}, err
 	}
 	now, sum := a.now(), sha256.Sum256([]byte(token))
 	v, err := a.recall(ctx, f, sum, now)
@@ -141,9 +141,9 @@ func (a *Authenticator) recall(ctx context.Context, f law.Facts, sum [sha256.Siz
 	return v, v.times.check(now)
 }
 
-// verify checks a token from its first byte to its last claim.
+// verify checks an access token from its first byte to its last claim.
 func (a *Authenticator) verify(ctx context.Context, f law.Facts, token string, now time.Time) (*verified, error) {
-	t, err := parse(token)
+	t, err := parse(token, accessToken)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +151,19 @@ func (a *Authenticator) verify(ctx context.Context, f law.Facts, token string, n
 	if err != nil {
 		return nil, err
 	}
+	keys, err := a.signed(ctx, t, issuer, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAudience(t.claims, issuer); err != nil {
+		return nil, err
+	}
+	v := &verified{issuer: issuer, keys: keys}
+	return v, v.read(t.claims, t.use, a.fetcher.development, now)
+}
+
+// signed checks header and signature of a token, and returns the keys with which it did.
+func (a *Authenticator) signed(ctx context.Context, t token, issuer law.Issuer, now time.Time) (*keySet, error) {
 	if err := t.checkHeader(issuer); err != nil {
 		return nil, err
 	}
@@ -158,20 +171,21 @@ func (a *Authenticator) verify(ctx context.Context, f law.Facts, token string, n
 	if err != nil {
 		return nil, err
 	}
-	if err := t.checkSignature(issuer, keys); err != nil {
-		return nil, err
-	}
-	v := &verified{issuer: issuer, keys: keys}
-	return v, v.read(t.claims, a.fetcher.development, now)
+	return keys, t.checkSignature(issuer, keys)
 }
 
 // issuer returns the issuer that the token says it is from, byte for byte: it only selects whose keys must
 // have signed.
 func (a *Authenticator) issuer(f law.Facts, t token) (law.Issuer, error) {
-	iss, ok := text(t.claims["iss"])
-	issuer, known := f.Issuer(iss)
-	if !ok || !known {
-		return law.Issuer{}, reject(UnknownIssuer, "the access token is not from an issuer of this server; sign in with one that is configured")
+	iss, _ := text(t.claims["iss"]) // no issuer is called ""
+	return a.trusted(f, iss, string(t.use))
+}
+
+// trusted returns an issuer of the facts whose keys may be fetched.
+func (a *Authenticator) trusted(f law.Facts, url, what string) (law.Issuer, error) {
+	issuer, known := f.Issuer(url)
+	if !known {
+		return law.Issuer{}, reject(UnknownIssuer, "the %s is not from an issuer of this server; sign in with one that is configured", what)
 	}
 	for _, url := range []string{issuer.URL, issuer.KeysURL} {
 		if url == "" {
