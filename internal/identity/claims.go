@@ -162,8 +162,16 @@ func (v *verified) capture(claims claimSet) error {
 	if _, isText := text(claims[v.issuer.ActorClaim]); !isText && !isInteger(v.captured[0].Value) {
 		return reject(BadClaim, "claim %q names the person behind the token; it must be a string or an integer", v.issuer.ActorClaim)
 	}
-	v.actor = v.captured[0].Value
+	v.actor = actor(v.issuer, v.captured)
 	return nil
+}
+
+// actor returns who is behind a token, out of what was captured of it.
+func actor(issuer law.Issuer, captured []law.Claim) string {
+	if issuer.ActorClaim == "" || len(captured) == 0 || !captured[0].Present {
+		return ""
+	}
+	return captured[0].Value
 }
 
 // capturedNames are the claims that are kept for approvers, the actor's first.

@@ -14,7 +14,7 @@ const (
 	Rejected Kind = iota
 	// NotAllowed: the token is good, and there is no one subject that it may speak for. 403.
 	NotAllowed
-	// Unavailable: the issuer's keys cannot be had, so nothing is known of the token. 503.
+	// Unavailable: the issuer or its keys cannot be asked, so nothing is known of the token. 503.
 	Unavailable
 )
 
@@ -39,12 +39,24 @@ const (
 	BadClaim         Reason = "claim"
 )
 
-// The reasons for which a good token is NotAllowed, and the one why nothing is known of it.
+// The further reasons for which a sign-in with a browser is Rejected.
+const (
+	BadState Reason = "state"
+	BadCode  Reason = "code"
+	BadNonce Reason = "nonce"
+	NotFresh Reason = "not-fresh"
+	Denied   Reason = "denied" // by the person or the issuer
+)
+
+// The reasons for which a good token is NotAllowed, and those why nothing is known of it.
 const (
 	NoSubject       Reason = "no-subject"
 	TwoSubjects     Reason = "two-subjects"
 	DisabledSubject Reason = "disabled-subject"
+	MachineSubject  Reason = "machine-subject" // at the pages only
 	KeysUnavailable Reason = "keys-unavailable"
+	// ProviderUnavailable: a sign-in with a browser cannot be begun or confirmed.
+	ProviderUnavailable Reason = "provider-unavailable"
 )
 
 // Error is why a caller was not authenticated. It never holds a token or a part of one that has not been

@@ -1,6 +1,7 @@
 // Package identity answers who is calling: it checks OAuth 2.0 access tokens (JWT, RFC 9068 or what an
 // OpenID provider issues in its manner) of the issuers that the facts name, and finds the one subject they
-// belong to.
+// belong to. People may also sign in with a browser ([SignIns]): then it is an ID token that is checked, once, by
+// the same code, and what is kept of it is matched with the facts anew each time.
 //
 // What it believes of a token is decided by configuration only: the issuer's keys, algorithms, types and
 // audiences. A token cannot bring or name a key. Nothing is kept of a token but what [law.Caller] holds and
@@ -39,7 +40,7 @@ type Options struct {
 	MaxTokens int
 }
 
-// Authenticator checks access tokens. It is safe for concurrent use.
+// Authenticator checks access tokens, and what was kept of sign-ins with a browser. It is safe for concurrent use.
 type Authenticator struct {
 	now        func() time.Time
 	fetcher    fetcher

@@ -19,6 +19,8 @@ import (
 const (
 	DiscoveryPath = "/.well-known/openid-configuration"
 	KeysPath      = "/keys"
+	AuthorizePath = "/authorize" // where no page is: [IdP.SignIn] plays the browser
+	TokenPath     = "/token"
 )
 
 // Audience is the aud claim of tokens, and the audience of issuers, of this package.
@@ -34,6 +36,8 @@ type IdP struct {
 	keys     []Key
 	handlers map[string]http.HandlerFunc // by path; they replace the usual answer
 	requests []string                    // paths, in order
+	codes    map[string]grant            // not yet redeemed
+	secret   string                      // of the client for browsers; empty: it is a public one
 }
 
 // New starts an identity provider on a loopback port, with one ES256 key. It ends with the test.
@@ -105,7 +109,7 @@ func (p *IdP) KeySet() []byte {
 	return mustJSON(set)
 }
 
-// ServeHTTP answers discovery and key set.
+// ServeHTTP answers discovery, key set and token requests.
 func (p *IdP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.requests = append(p.requests, r.URL.Path)
@@ -116,10 +120,15 @@ func (p *IdP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handler(w, r)
 	case r.URL.Path == DiscoveryPath:
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(mustJSON(map[string]any{"issuer": p.URL, "jwks_uri": p.URL + KeysPath, "response_types_supported": []string{"code"}}))
+		w.Write(mustJSON(map[string]any{
+			"issuer": p.URL, "jwks_uri": p.URL + KeysPath, "response_types_supported": []string{"code"},
+			"authorization_endpoint": p.URL + AuthorizePath, "token_endpoint": p.URL + TokenPath,
+		}))
 	case r.URL.Path == KeysPath:
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		w.Write(p.KeySet())
+	case r.URL.Path == TokenPath:
+		p.token(w, r)
 	default:
 		http.NotFound(w, r)
 	}
