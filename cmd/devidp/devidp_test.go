@@ -260,6 +260,8 @@ func TestDiscoveryPromisesOnlyWhatThereIs(t *testing.T) {
 		"token_endpoint":                in.issuer + "/token",
 		"device_authorization_endpoint": in.issuer + "/device_authorization",
 		"jwks_uri":                      in.issuer + "/keys",
+
+		"authorization_response_iss_parameter_supported": true,
 	})
 	for _, absent := range []string{"userinfo_endpoint", "introspection_endpoint", "revocation_endpoint", "end_session_endpoint"} {
 		if value, ok := got[absent]; ok {

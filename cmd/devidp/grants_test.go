@@ -318,7 +318,7 @@ func TestOnlyKnownRedirectURIsAreUsed(t *testing.T) {
 			"code_challenge", oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier()), "code_challenge_method", "S256",
 		}).Encode()
 	}
-	for _, uri := range []string{"http://127.0.0.1/callback", "http://127.0.0.1:1/callback", "http://[::1]:65535/callback", "http://127.0.0.1:8443/signin/callback"} {
+	for _, uri := range []string{"http://127.0.0.1/callback", "http://127.0.0.1:1/callback", "http://[::1]:65535/callback", "http://127.0.0.1:8443/signin/callback", "http://127.0.0.1:8443/signed-in"} {
 		if location := in.get(query("ks", uri)).header.Get("Location"); !strings.HasPrefix(location, "/login?") {
 			t.Errorf("%s is not accepted: %q", uri, location)
 		}

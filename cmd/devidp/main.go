@@ -10,8 +10,9 @@
 //	issuer http://127.0.0.1:9100
 //
 // The accounts file says who there is; testdata/accounts.yaml is an example. People sign in with the
-// public client, by authorization code with PKCE (S256) or by device code (RFC 8628). Machines get a
-// token for their client id and secret (client credentials). Access tokens are JWTs as in RFC 9068.
+// public client, by authorization code with PKCE (S256), as at the pages of a keyserver, or by device code
+// (RFC 8628). Machines get a token for their client id and secret (client credentials). Access tokens are
+// JWTs as in RFC 9068.
 //
 // A script can play the person at the device page, without a browser, with one form post:
 //

@@ -122,7 +122,7 @@ func (p *provider) decideLogin(r *http.Request) answer {
 	if err != nil {
 		return problem(http.StatusInternalServerError, "Your browser could not be sent back to the program: "+err.Error())
 	}
-	return answer{location: location, leadsTo: source(request.RedirectURI)}
+	return answer{location: location + "&" + url.Values{"iss": {p.issuer}}.Encode(), leadsTo: source(request.RedirectURI)} // RFC 9207
 }
 
 // askDevice asks for the code that a program shows, and who its person is.

@@ -92,9 +92,15 @@ func onlyFor(host string, next http.Handler) http.Handler {
 	})
 }
 
+// discovery is the discovery document, with what the library does not know of.
+type discovery struct {
+	oidc.DiscoveryConfiguration
+	NamesItself bool `json:"authorization_response_iss_parameter_supported"`
+}
+
 // Discovery says what there is, and nothing that there is not.
 func (p *provider) Discovery(context.Context, *op.Request[struct{}]) (*op.Response, error) {
-	return op.NewResponse(&oidc.DiscoveryConfiguration{
+	return op.NewResponse(&discovery{NamesItself: true, DiscoveryConfiguration: oidc.DiscoveryConfiguration{
 		Issuer:                            p.issuer,
 		AuthorizationEndpoint:             p.endpoints.Authorization.Absolute(p.issuer),
 		TokenEndpoint:                     p.endpoints.Token.Absolute(p.issuer),
@@ -105,10 +111,11 @@ func (p *provider) Discovery(context.Context, *op.Request[struct{}]) (*op.Respon
 		ResponseModesSupported:            []string{string(oidc.ResponseModeQuery)},
 		GrantTypesSupported:               []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeDeviceCode, oidc.GrantTypeClientCredentials},
 		SubjectTypesSupported:             []string{"public"},
+		ACRValuesSupported:                []string{"0"},
 		IDTokenSigningAlgValuesSupported:  []string{string(jose.ES256)},
 		TokenEndpointAuthMethodsSupported: []oidc.AuthMethod{oidc.AuthMethodNone, oidc.AuthMethodBasic, oidc.AuthMethodPost},
 		CodeChallengeMethodsSupported:     []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
-	}), nil
+	}}), nil
 }
 
 // Keys publishes the signing key.

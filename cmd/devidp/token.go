@@ -20,7 +20,7 @@ import (
 // reservedClaims are those that a minter sets itself.
 func reservedClaims() []string {
 	return []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "auth_time", "scope",
-		"nonce", "at_hash", "name", "groups", "development"}
+		"nonce", "at_hash", "acr", "amr", "name", "groups", "development"}
 }
 
 // grant is what somebody has been granted: the content of the tokens they get.
@@ -116,6 +116,7 @@ func (m *minter) idToken(g grant, access string) (string, error) {
 	claims := m.claims(g)
 	claims["aud"] = g.clientID
 	claims["at_hash"] = hash
+	claims["acr"], claims["amr"] = "0", []string{"pwd"} // a password that everybody knows is good for no more
 	if g.nonce != "" {
 		claims["nonce"] = g.nonce
 	}
