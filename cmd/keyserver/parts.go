@@ -118,7 +118,7 @@ func createOrOpen(path string, passphrase []byte) (*software.Keystore, error) {
 	return open, err
 }
 
-// checkSecrets says which passphrases and PINs cannot be read, and which workers cannot be run.
+// checkSecrets says which passphrases, PINs and client secrets cannot be read, and which workers cannot be run.
 func checkSecrets(c config.Config) []error {
 	var problems []error
 	for _, k := range c.Keystores {
@@ -133,6 +133,13 @@ func checkSecrets(c config.Config) []error {
 		clear(value)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("keystore %s: %s: %w", k.Name, what, err))
+		}
+	}
+	if c.Web != nil && c.Web.ClientSecret != nil {
+		value, err := c.Web.ClientSecret.Read()
+		clear(value)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("web: client-secret: %w", err))
 		}
 	}
 	return problems

@@ -45,6 +45,7 @@ func (c Config) Check() []error {
 		k.refuse("log-key: %s", fault)
 	}
 	k.keystores(c)
+	k.web(c)
 	k.limits(c.Limits)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		k.refuse("log: level %q is unknown; say debug, info, warn or error", c.Log.Level)

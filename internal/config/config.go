@@ -49,6 +49,8 @@ type Config struct {
 	LogKey Secret `yaml:"log-key"`
 	// Keystores are where private keys live. The zero value is refused: at least one is needed.
 	Keystores []Keystore `yaml:"keystores"`
+	// Web is how people sign in at the pages. The zero value means that there are no pages.
+	Web *Web `yaml:"web,omitempty"`
 	// Limits keep one caller from taking everything. Its zero value is refused; Read fills in the defaults.
 	Limits Limits `yaml:"limits,omitempty"`
 	// Log is what the server writes about its running. Its zero value is refused; Read fills in the defaults.
@@ -162,6 +164,9 @@ func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []
 			k.PKCS11.Sessions = defaultSessions
 		}
 	}
+	if c.Web != nil {
+		c.Web.complete()
+	}
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -198,6 +203,9 @@ func (c *Config) secrets() []*Secret {
 		if k.PKCS11 != nil {
 			secrets = append(secrets, &k.PKCS11.PIN)
 		}
+	}
+	if c.Web != nil && c.Web.ClientSecret != nil {
+		secrets = append(secrets, c.Web.ClientSecret)
 	}
 	return secrets
 }
