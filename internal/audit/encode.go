@@ -91,6 +91,9 @@ func (e *Event) appendRest(m *members) {
 	m.text("session", e.Session)
 	m.text("sessiondescription", e.SessionDescription)
 	m.text("signature", e.Signature)
+	if e.SignIn != nil {
+		m.signIn(e.SignIn)
+	}
 	m.text("software", e.Software)
 	if e.Statement != nil {
 		m.name("statement")

@@ -47,6 +47,7 @@ type Event struct {
 	Session            string                        `json:"session,omitzero"`            // id of the administration session
 	SessionDescription string                        `json:"sessiondescription,omitzero"` // of the administration session
 	Signature          string                        `json:"signature,omitzero"`          // lower-case hex SHA-256 of the signature
+	SignIn             *SignIn                       `json:"signin,omitzero"`             // the sign-in with a browser concerned
 	Software           string                        `json:"software,omitzero"`           // version of the server's program
 	Statement          jsontext.Value                `json:"statement,omitzero"`          // canonical form of the operation or administration session
 	Time               int64                         `json:"time"`                        // ms since 1970, UTC
@@ -109,8 +110,10 @@ const (
 	OrderRefused            Type = "order-refused"
 	RequestRefused          Type = "request-refused" // anything else that was forbidden, or hidden
 	SignInRefused           Type = "sign-in-refused" // counted per address and minute
-	ClockStepped            Type = "clock-stepped"   // found to be wrong
-	ClockAccepted           Type = "clock-accepted"  // by an operator; the one event whose time may be before the last
+	SignedIn                Type = "signed-in"       // with a browser
+	SignedOut               Type = "signed-out"
+	ClockStepped            Type = "clock-stepped"  // found to be wrong
+	ClockAccepted           Type = "clock-accepted" // by an operator; the one event whose time may be before the last
 	ServerStarted           Type = "server-started"
 	ConfigurationChanged    Type = "configuration-changed"
 	IntegrityViolation      Type = "integrity-violation" // what is stored contradicts itself or the log
@@ -145,7 +148,7 @@ func Types() []Type {
 		OperationCreated, OperationRefused, OperationApproved, OperationWithdrawn, OperationRejected, OperationBecameApproved,
 		OperationLapsed, OperationExpired, OperationRevoked, OperationExhausted,
 		OrderAccepted, OrderAttempted, OrderSigned, OrderFailed, OrderWithheld, OrderRefused,
-		RequestRefused, SignInRefused, ClockStepped, ClockAccepted, ServerStarted, ConfigurationChanged, IntegrityViolation,
+		RequestRefused, SignInRefused, SignedIn, SignedOut, ClockStepped, ClockAccepted, ServerStarted, ConfigurationChanged, IntegrityViolation,
 		SessionOpened, SessionAuthorised, SessionWithdrawn, SessionBecameActive, SessionLapsed, SessionPlanApplied, SessionClosed,
 		SessionExpired, SessionRefused,
 		CertificateAccepted, CertificateIssued, CertificateFailed, CertificateImported, CertificateRevoked, CertificateRequestAccepted,

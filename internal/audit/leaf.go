@@ -90,7 +90,7 @@ func (e *Event) check() error {
 }
 
 func (e *Event) checkIntegers() error {
-	numbers := [...]int64{e.Index, e.Time, e.Lease, int64(e.Attempt), int64(e.Count), int64(e.Use), int64(e.Of), 0, 0, 0, 0, 0, 0, 0, 0}
+	numbers := [...]int64{e.Index, e.Time, e.Lease, int64(e.Attempt), int64(e.Count), int64(e.Use), int64(e.Of), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	if e.Clock != nil {
 		numbers[7], numbers[8] = e.Clock.Old, e.Clock.New
 	}
@@ -99,6 +99,9 @@ func (e *Event) checkIntegers() error {
 	}
 	if l := e.RevocationList; l != nil {
 		numbers[11], numbers[12], numbers[13], numbers[14] = l.Number, l.Entries, l.ThisUpdate, l.NextUpdate
+	}
+	if s := e.SignIn; s != nil {
+		numbers[15], numbers[16] = s.At, s.Until
 	}
 	for _, n := range numbers {
 		if n < 0 || n > maxInteger {

@@ -63,9 +63,12 @@ func rareOrders() []audit.Event {
 }
 
 func aroundOperations() []audit.Event {
+	ada := &audit.Actor{Address: "2001:db8::7", Issuer: "https://login.example.org", Sub: "24400320", Subject: "ada"}
 	return []audit.Event{
 		{Type: audit.RequestRefused, Actor: &audit.Actor{Address: "198.51.100.3", Subject: "mallory"}, Request: uuid(95), Route: "GET /api/operations/{operation}", Refusal: law.NotFound, Reason: "there is no such operation"},
 		{Type: audit.SignInRefused, Actor: &audit.Actor{Address: "198.51.100.3"}, Count: 118, Reason: "the token has expired"},
+		{Type: audit.SignedIn, Actor: ada, Request: uuid(100), Route: "GET /signin/callback", SignIn: &audit.SignIn{ID: uuid(101), At: start - 60_000, ACR: "urn:example:mfa", AMR: []string{"pwd", "hwk"}}},
+		{Type: audit.SignedOut, Actor: ada, Request: uuid(102), Route: "POST /signout", SignIn: &audit.SignIn{ID: uuid(101), Until: start + 28_800_000}},
 		{Type: audit.ClockStepped, Clock: &audit.ClockStep{New: start - 3_600_000, Old: start}},
 		{Type: audit.ClockAccepted, Clock: &audit.ClockStep{New: start - 3_600_000, Old: start}},
 		{Type: audit.ServerStarted, Server: "0192f0c1-0000-7000-8000-00000000abcd", Software: "0.1.0"},
@@ -274,6 +277,8 @@ func fill(t *rapid.T, v reflect.Value) {
 		switch p := f.Addr().Interface().(type) {
 		case *jsontext.Value:
 			*p = jsontext.Value(rapid.SampledFrom(raws).Draw(t, name))
+		case *[]string:
+			*p = rapid.SliceOf(rapid.String()).Draw(t, name)
 		case *[]law.KeyID:
 			*p = rapid.SliceOf(rapid.Just(law.KeyID("k"))).Draw(t, name)
 		case *map[law.KeyID][]law.SubjectID:
@@ -328,6 +333,9 @@ func TestALeafThatIsNotWrittenExactlySoIsRefused(t *testing.T) {
 		"number beyond 2^63":           `{"attempt":9223372036854775808,` + prefix[1:] + `}`,
 		"time beyond 2^53":             strings.Replace(prefix, `"time":1`, `"time":9007199254740992`, 1) + `}`,
 		"clock beyond 2^53":            `{"clock":{"new":9007199254740992,"old":1},` + prefix[1:] + `}`,
+		"sign-in beyond 2^53":          strings.Replace(prefix, `"time":1`, `"signin":{"id":"","until":9007199254740992},"time":1`, 1) + `}`,
+		"sign-in without an id":        strings.Replace(prefix, `"time":1`, `"signin":{"at":1},"time":1`, 1) + `}`,
+		"sign-in with an empty member": strings.Replace(prefix, `"time":1`, `"signin":{"acr":"","id":""},"time":1`, 1) + `}`,
 		"clock incomplete":             `{"clock":{"new":1},` + prefix[1:] + `}`,
 		"statement not canonical":      strings.Replace(prefix, `"time"`, `"statement":{"b":1,"a":1},"time"`, 1) + `}`,
 		"statement with a duplicate":   strings.Replace(prefix, `"time"`, `"statement":{"a":1,"a":1},"time"`, 1) + `}`,

@@ -73,6 +73,9 @@ func TestEveryTypeOfEventIsWritten(t *testing.T) {
 	ask.Keys[0].MaxUses = 2
 	used, rejected := k.Approve(k.Create(ask), "alice"), k.Create(ask)
 	k.Keyserver.SignInRefused("192.0.2.1", "expired")
+	if err := signOut(k, k.Caller("alice"), signIn(k, "alice")); err != nil {
+		t.Fatal(err)
+	}
 	_, err := k.Keyserver.Reject(k.Context(), k.Caller("dave"), rejected.ID, "no")
 	_, err2 := k.Keyserver.Withdraw(k.Context(), k.Caller("alice"), used.ID) // lapses
 	if err := errors.Join(err, err2); err != nil {

@@ -191,7 +191,7 @@ func (db *DB) run(b *batch) {
 			j.finish(errs[i])
 		}
 	}
-	if err == nil {
+	if err == nil && b.changed() {
 		db.watch.announce(b.pending.saved())
 	}
 }
@@ -253,6 +253,9 @@ func (b *batch) attempt() ([]error, error) {
 	}
 	return errs, nil
 }
+
+// changed says whether the batch has changed anything: no change is without its event, and the time's mark is none.
+func (b *batch) changed() bool { return b.head.size != b.before.size }
 
 // takeAlong adds the closures that have come while the lock was waited for: the more servers share a database,
 // the more they are.

@@ -28,7 +28,7 @@ type table struct{ name, order string }
 var tables = []table{
 	{"audit_events", "idx"}, {"audit_hashes", "idx"}, {"configuration", "kind, id"}, {"operations", "id"}, {"operation_keys", "operation, keyid"},
 	{"approvals", "operation, position"}, {"sign_orders", "id"}, {"administration_sessions", "id"}, {"session_authorisations", "session, position"},
-	{"certificates", "id"}, {"revocation_lists", "keyid"},
+	{"certificates", "id"}, {"revocation_lists", "keyid"}, {"ended_sign_ins", "id"},
 	{"head", "id"},
 }
 

@@ -324,6 +324,8 @@ func TestWatchersThatAreDoneLeaveNothingBehind(t *testing.T) {
 	}
 	second()
 	must(t, update(db, func(tx *store.Tx) error { return storetest.Create(tx, "other", 1, "fw") }))
+	_, everything := db.WatchAny()
+	everything()
 	other()
 	if n := db.Watched(); n != 0 {
 		t.Errorf("%d operations are watched, want none", n)

@@ -17,17 +17,22 @@ const (
 	// payload is how long a notification may be (NOTIFY in the PostgreSQL documentation). A longer one says
 	// nothing, which means everything.
 	payload = 7999
+	// somethingElse is a notification of a change that is of no operation.
+	somethingElse = "-"
 )
 
-// notify tells the other servers, with the commit, which operations it has changed.
+// notify tells the other servers, with the commit, that it has changed something, and which operations.
 func (b *batch) notify() []statement {
-	saved := b.pending.saved()
-	if !b.db.Shared() || len(saved) == 0 {
+	if !b.db.Shared() || !b.changed() {
 		return nil
 	}
+	saved := b.pending.saved()
 	ids := make([]string, len(saved))
 	for i, id := range saved {
 		ids[i] = string(id)
+	}
+	if len(ids) == 0 {
+		ids = []string{somethingElse}
 	}
 	text := strings.Join(ids, " ")
 	if len(text) > payload {

@@ -182,7 +182,7 @@ func (d dialect) migrating() ([]goose.ProviderOption, error) {
 
 // grant gives the server's role what it needs of the owner's tables. It can neither change nor remove an
 // audit event, nor what an operation, an approval, a sign order, a certificate or an administration
-// session is about.
+// session is about, nor bring a sign-in to life that was ended.
 func grant(ctx context.Context, db *sql.DB, server string) error {
 	to := pgx.Identifier{server}.Sanitize()
 	for _, privileges := range []string{
@@ -198,6 +198,7 @@ func grant(ctx context.Context, db *sql.DB, server string) error {
 		`SELECT, INSERT, UPDATE (state, attempt, lease, settled, failure, signature) ON sign_orders`,
 		`SELECT, INSERT, UPDATE (state, lease, settled, failure, der, revokedat, revokedby, revokedcode, revokedreason) ON certificates`,
 		`SELECT, INSERT, UPDATE ON revocation_lists`,
+		`SELECT, INSERT ON ended_sign_ins`,
 	} {
 		if _, err := db.ExecContext(ctx, `GRANT `+privileges+` TO `+to); err != nil {
 			return fmt.Errorf("granting %s to %s: %w", privileges, server, err)

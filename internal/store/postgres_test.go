@@ -112,6 +112,7 @@ func TestAProductionServersRoleCannotRewriteWhatWasSaid(t *testing.T) {
 		`UPDATE administration_sessions SET statement = ''`, `UPDATE administration_sessions SET plan = ''`, `UPDATE administration_sessions SET base = 0`,
 		`DELETE FROM administration_sessions`, `UPDATE session_authorisations SET subject = ''`, `DELETE FROM session_authorisations`,
 		`UPDATE certificates SET tbs = ''`, `UPDATE certificates SET serial = ''`, `DELETE FROM certificates`, `DELETE FROM revocation_lists`,
+		`DELETE FROM ended_sign_ins`, `UPDATE ended_sign_ins SET id = ''`,
 		`UPDATE sign_orders SET certifies = ''`, `TRUNCATE configuration`, `CREATE TABLE other ()`, `DELETE FROM goose_db_version`,
 	} {
 		err := postgrestest.ExecAs(t, at, postgrestest.Server, statement)
@@ -194,6 +195,15 @@ func TestWatchersAreToldOfWhatAnotherServerHasCommitted(t *testing.T) {
 		postgrestest.Exec(t, at, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`)
 	})
 	await(other, "four", func() { create("four") })
+	awaitAny := func(do func()) {
+		t.Helper()
+		changed, stop := other.WatchAny()
+		defer stop()
+		do()
+		<-changed
+	}
+	awaitAny(func() { create("five") })
+	awaitAny(func() { must(t, update(db, say("what is of no operation"))) })
 }
 
 func TestASecretOfALocationIsNeverPrinted(t *testing.T) {

@@ -27,7 +27,8 @@ type Fold struct {
 	requests     map[request]int // for certificates, that are being signed
 	sessions     map[law.SessionID]*session
 	openSessions map[law.SessionID]*session
-	configured   int64 // objects of the configuration that were set or removed
+	signIns      map[string]*signIn // with a browser
+	configured   int64              // objects of the configuration that were set or removed
 
 	// What the entries before demand of the next ones.
 	change    *change               // of which they are; nobody was judged since
@@ -45,7 +46,7 @@ func NewFold(server string) *Fold {
 		server: server, world: newWorld(), operations: map[law.OperationID]*operation{}, open: map[law.OperationID]*operation{},
 		orders: map[law.OrderID]*order{}, sessions: map[law.SessionID]*session{}, openSessions: map[law.SessionID]*session{},
 		certificates: map[law.CertificateID]*certificate{}, serials: map[serial]struct{}{}, lists: map[law.KeyID]*list{}, requests: map[request]int{},
-		due: map[settling]struct{}{},
+		signIns: map[string]*signIn{}, due: map[settling]struct{}{},
 	}
 }
 
@@ -217,6 +218,10 @@ func (f *Fold) read(e *audit.Event) error {
 		audit.CertificateRequestAccepted, audit.CertificateRequestSigned, audit.CertificateRequestFailed,
 		audit.RevocationListAccepted, audit.RevocationListIssued, audit.RevocationListFailed:
 		return f.certified(e)
+	case audit.SignedIn:
+		return f.signedIn(e)
+	case audit.SignedOut:
+		return f.signedOut(e)
 	case audit.ClockAccepted:
 		return f.clockAccepted(e)
 	case audit.ClockStepped:

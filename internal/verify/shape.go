@@ -41,6 +41,7 @@ const (
 	fSession
 	fSessionDescription
 	fSignature
+	fSignIn
 	fSoftware
 	fStatement
 	fUse
@@ -85,6 +86,8 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 		return refused, fOperation | fDigest | fKey | fOrder | fSession | fSessionDescription | fRequest | fRoute, true
 	case audit.SignInRefused:
 		return fBatch | fActor | fCount, fReason, true
+	case audit.SignedIn, audit.SignedOut:
+		return fBatch | fActor | fSignIn, fRequest | fRoute, true
 	case audit.ClockStepped:
 		return fBatch | fClock, 0, true
 	case audit.ClockAccepted:
@@ -153,7 +156,7 @@ func fieldsOf(e *audit.Event) fields {
 		e.Covers != nil, e.Digest != "", e.Eligible != nil, e.Fingerprint != "", e.Hash != "", e.IdempotencyKey != "", e.Input != "",
 		e.Key != "", e.Lease != 0, e.Of != 0, e.Operation != "", e.Order != "", e.Reason != "", e.Refusal != "", e.Request != "", e.RevocationList != nil,
 		e.Route != "", e.Scheme != "", e.Server != "", e.Session != "", e.SessionDescription != "", e.Signature != "",
-		e.Software != "", e.Statement != nil, e.Use != 0,
+		e.SignIn != nil, e.Software != "", e.Statement != nil, e.Use != 0,
 	} {
 		if set {
 			has |= 1 << i
@@ -167,7 +170,7 @@ func (f fields) String() string {
 	names := [...]string{
 		"actor", "attempt", "batch", "behind", "certificate", "clock", "configuration", "count", "covers", "digest", "eligible", "fingerprint", "hash",
 		"idempotencykey", "input", "key", "lease", "of", "operation", "order", "reason", "refusal", "request", "revocationlist", "route", "scheme", "server",
-		"session", "sessiondescription", "signature", "software", "statement", "use",
+		"session", "sessiondescription", "signature", "signin", "software", "statement", "use",
 	}
 	var in []string
 	for ; f != 0; f &= f - 1 {

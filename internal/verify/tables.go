@@ -138,7 +138,7 @@ func (f *Fold) compareTables(read func(table string, each func(Row) error) error
 	}{
 		{"configuration", f.configurationRow}, {"operations", f.operationRow}, {"operation_keys", f.keyRow},
 		{"approvals", f.approvalRow}, {"sign_orders", f.orderRow}, {"administration_sessions", f.sessionRow},
-		{"session_authorisations", f.authorisationRow}, {"certificates", f.certificateRow}, {"revocation_lists", f.listRow}, {"head", f.headRow},
+		{"session_authorisations", f.authorisationRow}, {"certificates", f.certificateRow}, {"revocation_lists", f.listRow}, {"ended_sign_ins", f.endedRow}, {"head", f.headRow},
 	} {
 		if err := read(t.name, t.each); err != nil {
 			return err
@@ -176,6 +176,11 @@ func (f *Fold) unseen() error {
 	}
 	if err := f.unseenSession(); err != nil {
 		return err
+	}
+	for id, s := range f.signIns {
+		if s.ended && !s.seen {
+			return differs("ended_sign_ins", id, missing)
+		}
 	}
 	return f.unseenCertificate()
 }

@@ -141,6 +141,31 @@ var transactions = map[string]func(*fixture){
 		}
 	},
 
+	"WhoWatchesEverythingIsToldOfWhateverWasCommitted": func(f *fixture) {
+		for what, change := range map[string]func(*store.Tx) error{
+			"an event":          func(tx *store.Tx) error { return say(tx, "something") },
+			"an operation":      func(tx *store.Tx) error { return Create(tx, "one", 1, "fw") },
+			"the configuration": func(tx *store.Tx) error { return Configure(tx, with("zoe")) },
+			"a session":         func(tx *store.Tx) error { return saveSession(tx, session(tx, "one"), audit.SessionOpened) },
+			"a sign-out":        signOut(signIn),
+		} {
+			changed, stop := f.db.WatchAny()
+			_ = f.try(func(tx *store.Tx) error { return errors.Join(change(tx), errOwn) })
+			f.clock.Step(hour)
+			f.update(func(tx *store.Tx) error { tx.Mark(); return nil })
+			select {
+			case <-changed: // on a shared database a server hears of its own changes once more, a little later
+				if !f.db.Shared() {
+					f.Errorf("%s: told of an update that failed, or of the time", what)
+				}
+			default:
+			}
+			f.update(change)
+			<-changed
+			stop()
+		}
+	},
+
 	"WatchersAreToldOfWhatWasCommittedAndOfNothingElse": func(f *fixture) {
 		one, stop := f.db.Watch("one")
 		defer stop()

@@ -96,6 +96,8 @@ func changesNothing(events []audit.Event, n int) bool {
 	case audit.OperationRefused, audit.OrderRefused, audit.RequestRefused, audit.SessionRefused, audit.SignInRefused, audit.ClockStepped,
 		audit.ServerStarted:
 		return true
+	case audit.SignedIn: // nothing is stored of one that was not ended
+		return !slices.ContainsFunc(events[n:], func(out audit.Event) bool { return out.Type == audit.SignedOut && out.SignIn.ID == e.SignIn.ID })
 	case audit.CertificateRequestSigned, audit.CertificateRequestFailed: // an attempt that was cut off has neither
 		return true
 	}

@@ -133,7 +133,7 @@ func (c column) changes() []string {
 func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
-		"certificates", "revocation_lists"} {
+		"certificates", "revocation_lists", "ended_sign_ins"} {
 		i := s.intrude(t)
 		if _, err := i.db.Exec(`ALTER TABLE ` + table + ` ADD COLUMN more BIGINT NOT NULL DEFAULT 0`); err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 func TestAnyRowDeletedIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
-		"certificates", "revocation_lists"} {
+		"certificates", "revocation_lists", "ended_sign_ins"} {
 		t.Run(table, func(t *testing.T) {
 			rows := s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, table))
 			for n, row := range rows {
@@ -187,6 +187,7 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 		`INSERT INTO sign_orders SELECT 'more', operation, keyid, fingerprint, requester, 'more', hash, scheme, input, certifies, 77, accepted, state, attempt, lease, settled, failure, signature FROM sign_orders LIMIT 1`,
 		`INSERT INTO certificates SELECT 'more', keyid, fingerprint, issuer, issuerfingerprint, 'more', tbs, der, chain, notbefore, notafter, session, operation, accepted, state, lease, settled, failure, revokedat, revokedby, revokedcode, revokedreason FROM certificates LIMIT 1`,
 		`INSERT INTO revocation_lists SELECT 'more', fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate FROM revocation_lists LIMIT 1`,
+		`INSERT INTO ended_sign_ins SELECT 'more', until FROM ended_sign_ins LIMIT 1`,
 	} {
 		i := s.intrude(t)
 		i.do(insert)
@@ -197,7 +198,7 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 func TestARowThatIsThereTwiceInATableWithoutItsKeyIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
-		"certificates", "revocation_lists"} {
+		"certificates", "revocation_lists", "ended_sign_ins"} {
 		i := s.intrude(t)
 		for _, text := range []string{`CREATE TABLE copy AS SELECT * FROM ` + table, `DROP TABLE ` + table, `ALTER TABLE copy RENAME TO ` + table} {
 			if _, err := i.db.Exec(text); err != nil {
@@ -237,6 +238,23 @@ func TestAR09_ASessionThatIsNotAsTheLogTellsIsFound(t *testing.T) {
 	planned := i.texts(`SELECT id FROM administration_sessions WHERE plan <> '' ORDER BY id`)
 	i.do(`UPDATE administration_sessions SET plan = (SELECT plan FROM administration_sessions WHERE id = ?) WHERE id = ?`, planned[0], planned[1])
 	wantDifference(t, i.verify(), "administration_sessions", planned[1], "plan")
+}
+
+// What verification says of a stolen cookie that a database administrator brings to life again, and of a person whom he signs
+// out: nobody but who has the pages' key makes a sign-in.
+func TestASignInThatIsBroughtToLifeAgainIsFound(t *testing.T) {
+	s := tell(t)
+	i := s.intrude(t)
+	ended := i.text(`SELECT id FROM ended_sign_ins LIMIT 1`)
+	i.do(`DELETE FROM ended_sign_ins WHERE id = ?`, ended)
+	wantDifference(t, i.verify(), "ended_sign_ins", ended, "")
+	i = s.intrude(t)
+	for n, e := range s.events {
+		if e.Type == audit.SignedIn && changesNothing(s.events, n) { // it was left to end by itself
+			i.do(`INSERT INTO ended_sign_ins VALUES (?, 1)`, e.SignIn.ID)
+			wantDifference(t, i.verify(), "ended_sign_ins", e.SignIn.ID, "")
+		}
+	}
 }
 
 func TestAUseGivenBackIsFound(t *testing.T) {

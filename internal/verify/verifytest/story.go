@@ -69,6 +69,7 @@ func (w *World) Story() {
 	w.configurationChanges()
 	w.sessions()
 	w.certificates()
+	w.signIns()
 	w.clock()
 	open := w.Create("olga", 2, nil, "fw-two", "fw-zero")
 	w.Approve(open, "alice", "bob")
@@ -219,6 +220,26 @@ func (w *World) refusals() {
 	w.Server.SignInRefused("192.0.2.66", "the token has expired")
 	w.Step(time.Minute)
 	w.must(w.Server.Beat(w.Context()))
+}
+
+// signIns are two of alice's, of which she ends one, and another's, which is ended after she was disabled.
+func (w *World) signIns() {
+	w.Helper()
+	signIn := func(who law.SubjectID) string {
+		s := keyserver.SignIn{ID: uuid.Must(uuid.NewV7()).String(), At: w.Now(), ACR: "mfa", AMR: []string{"pwd", "hwk"}}
+		w.must(w.Server.SignedIn(w.Context(), w.Caller(who), s))
+		return s.ID
+	}
+	signOut := func(who law.SubjectID, id string) error {
+		return w.Server.SignOut(w.Context(), w.Caller(who), id, w.Now().Add(8*time.Hour))
+	}
+	ended, left, disabled := signIn("alice"), signIn("alice"), signIn("eve")
+	w.must(signOut("alice", ended))
+	w.must(signOut("alice", ended)) // again
+	w.Refused(signOut("bob", left))
+	w.Enable("eve", false)
+	w.must(signOut("eve", disabled))
+	w.Enable("eve", true)
 }
 
 func (w *World) configurationChanges() {

@@ -154,6 +154,11 @@ CREATE TABLE revocation_lists (
   nextupdate        BIGINT NOT NULL
 );
 
+CREATE TABLE ended_sign_ins (              -- with a browser, by a sign-out; all others end by themselves
+  id    TEXT   PRIMARY KEY,
+  until BIGINT NOT NULL                     -- when it would have ended by itself
+);
+
 CREATE TABLE sign_orders (
   id             TEXT PRIMARY KEY,
   operation      TEXT   NOT NULL REFERENCES operations (id),
