@@ -54,22 +54,69 @@ func (r *Reader) OperationByIdempotencyKey(orderer law.SubjectID, key string) (O
 
 // operation reads the operation for which the condition holds.
 func (r *Reader) operation(where string, args ...any) (Operation, bool, error) {
-	var o Operation
-	known := false
-	of := ` WHERE operation IN (SELECT id FROM operations WHERE ` + where + `)`
-	err := r.q.all([]statement{
-		{text: `SELECT ` + operationColumns + ` FROM operations WHERE ` + where, args: args, row: func(scan func(...any) error) error {
-			known = true
-			return o.scan(scan)
+	all, err := readOperations(r.q, where, args...)
+	if err != nil || len(all) == 0 {
+		return Operation{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// readOperations reads the operations for which the condition holds, newest first.
+func readOperations(q querier, where string, args ...any) ([]Operation, error) {
+	var all []Operation
+	at := map[law.OperationID]int{}
+	of := func(id law.OperationID) (*Operation, error) {
+		i, known := at[id]
+		if !known {
+			return nil, fmt.Errorf("there are rows of operation %s, and there is no such operation", id)
+		}
+		return &all[i], nil
+	}
+	in := ` WHERE operation IN (SELECT id FROM operations WHERE ` + where + `)`
+	var last law.OperationID
+	err := q.all([]statement{
+		{text: `SELECT ` + operationColumns + ` FROM operations WHERE ` + where + ` ORDER BY id DESC`, args: args, row: func(scan func(...any) error) error {
+			var o Operation
+			err := o.scan(scan)
+			at[o.ID], last = len(all), o.ID
+			all = append(all, o)
+			return err
 		}},
-		{text: `SELECT keyid, taken, signed FROM operation_keys` + of, args: args, row: o.scanUsage},
-		{text: `SELECT subject, covers, at, withdrawn FROM approvals` + of + ` ORDER BY position`, args: args, row: o.scanApproval},
+		{text: `SELECT operation, keyid, taken, signed FROM operation_keys` + in, args: args, row: func(scan func(...any) error) error {
+			var u law.Usage
+			var key law.KeyID
+			if err := scan(&last, &key, &u.Taken, &u.Signed); err != nil {
+				return err
+			}
+			o, err := of(last)
+			if err == nil {
+				o.used(key, u)
+			}
+			return err
+		}},
+		{text: `SELECT operation, subject, covers, at, withdrawn FROM approvals` + in + ` ORDER BY operation, position`, args: args, row: func(scan func(...any) error) error {
+			var a law.Approval
+			var covers string
+			var at, withdrawn int64
+			if err := scan(&last, &a.By, &covers, &at, &withdrawn); err != nil {
+				return err
+			}
+			o, err := of(last)
+			if err != nil {
+				return err
+			}
+			a.At, a.Withdrawn = fromMillis(at), fromMillis(withdrawn)
+			o.Approvals = append(o.Approvals, a)
+			return json.Unmarshal([]byte(covers), &o.Approvals[len(o.Approvals)-1].Covers)
+		}},
 	})
 	if err != nil {
-		return Operation{}, false, fmt.Errorf("reading operation %s: %w", o.ID, err)
+		return nil, fmt.Errorf("reading operation %s: %w", last, err)
 	}
-	o.was = o.Operation
-	return o, known, nil
+	for i := range all {
+		all[i].was = all[i].Operation
+	}
+	return all, nil
 }
 
 func (o *Operation) scan(scan func(...any) error) error {
@@ -89,29 +136,11 @@ func (o *Operation) scan(scan func(...any) error) error {
 	return json.Unmarshal([]byte(eligible), &o.Eligible)
 }
 
-func (o *Operation) scanUsage(scan func(...any) error) error {
-	var key law.KeyID
-	var u law.Usage
-	if err := scan(&key, &u.Taken, &u.Signed); err != nil {
-		return err
-	}
+func (o *Operation) used(key law.KeyID, u law.Usage) {
 	if o.Usage == nil {
 		o.Usage = map[law.KeyID]law.Usage{}
 	}
 	o.Usage[key] = u
-	return nil
-}
-
-func (o *Operation) scanApproval(scan func(...any) error) error {
-	var a law.Approval
-	var covers string
-	var at, withdrawn int64
-	if err := scan(&a.By, &covers, &at, &withdrawn); err != nil {
-		return err
-	}
-	a.At, a.Withdrawn = fromMillis(at), fromMillis(withdrawn)
-	o.Approvals = append(o.Approvals, a)
-	return json.Unmarshal([]byte(covers), &o.Approvals[len(o.Approvals)-1].Covers)
 }
 
 // SaveOperation stores an operation with the events that say what happened to it.

@@ -230,7 +230,7 @@ func TestAnEmptyDatabaseIsNotInitialised(t *testing.T) {
 }
 
 // A plan is made while a table is new, and kept: it must be the one that is right for a large table.
-func TestANewDatabaseLooksForSignOrdersWhereItWillFindThemFast(t *testing.T) {
+func TestANewDatabaseLooksWhereItWillFindWhatItLooksForFast(t *testing.T) {
 	at := postgrestest.New(t)
 	createShared(t, at)
 	for query, index := range map[string]string{
@@ -238,6 +238,7 @@ func TestANewDatabaseLooksForSignOrdersWhereItWillFindThemFast(t *testing.T) {
 		`SELECT * FROM sign_orders WHERE operation = 'o' AND id > 'i' ORDER BY id LIMIT 10`:                            "sign_orders_operation",
 		`SELECT * FROM sign_orders WHERE state = 'running' AND lease <= 1 ORDER BY lease LIMIT 10`:                     "sign_orders_running",
 		`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND expires <= 1 ORDER BY expires LIMIT 10`:  "operations_due",
+		`SELECT operation FROM audit_events WHERE type = 'operation-became-approved' AND operation IN ('a', 'b')`:      "audit_events_approved",
 	} {
 		if plan := postgrestest.Query(t, at, `EXPLAIN `+query); !strings.Contains(plan, " "+index+" ") {
 			t.Errorf("%s: the plan is\n%s", query, plan)

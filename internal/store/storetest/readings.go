@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -139,6 +140,36 @@ var readings = map[string]func(*fixture){
 				return err
 			})
 		}
+	},
+
+	"EarlierOperationsOnAKeyAreReadWithWhetherTheyWereApproved": func(f *fixture) {
+		f.update(func(tx *store.Tx) error {
+			err := errors.Join(Create(tx, opID(0), 1, "fw", "fw-two"), Create(tx, opID(1), 1, "fw"), Create(tx, opID(2), 1, "fw-two"), Create(tx, opID(3), 1, "fw-two", "fw"))
+			return errors.Join(err, approve(tx, opID(0), "anna"), approve(tx, opID(0), "bert"), approve(tx, opID(2), "bert"))
+		})
+		read := func(key law.KeyID, before, limit int, want ...string) {
+			f.Helper()
+			f.view(func(r *store.Reader) error {
+				earlier, err := r.EarlierOperations(key, opID(before), limit)
+				var got []string
+				for _, e := range earlier {
+					if one, err2 := operation(r, e.ID); err2 != nil || !reflect.DeepEqual(one, e.Operation) {
+						f.Errorf("among others it reads\n%+v\nand alone\n%+v (%v)", e.Operation, one, err2)
+					}
+					got = append(got, fmt.Sprint(e.ID, " ", e.WasApproved))
+				}
+				if !slices.Equal(got, want) {
+					f.Errorf("before %d there are %v, want %v", before, got, want)
+				}
+				return err
+			})
+		}
+		read("fw", 9, 9, "operation-0003 false", "operation-0001 true", "operation-0000 true")
+		read("fw", 3, 9, "operation-0001 true", "operation-0000 true")
+		read("fw-two", 9, 2, "operation-0003 false", "operation-0002 false")
+		read("fw-two", 2, 2, "operation-0000 true")
+		read("fw-two", 0, 2)
+		read("none", 9, 2)
 	},
 
 	"TheServerHasItsName": func(f *fixture) {

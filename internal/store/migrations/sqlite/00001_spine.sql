@@ -25,6 +25,7 @@ CREATE INDEX audit_events_operation ON audit_events (operation, idx) WHERE opera
 CREATE INDEX audit_events_subject   ON audit_events (subject, idx) WHERE subject <> '';
 CREATE INDEX audit_events_keyid     ON audit_events (keyid, idx) WHERE keyid <> '';
 CREATE INDEX audit_events_type      ON audit_events (type, idx);
+CREATE INDEX audit_events_approved  ON audit_events (operation) WHERE type = 'operation-became-approved';
 
 CREATE TABLE audit_hashes (
   idx  BIGINT PRIMARY KEY,                  -- as golang.org/x/mod/sumdb/tlog numbers stored hashes
