@@ -203,6 +203,7 @@ type OperationQuery struct {
 	States  []law.State
 	Key     law.KeyID
 	Orderer law.SubjectID
+	Since   law.OperationID // only this one and newer ones; empty: to the oldest
 	Before  law.OperationID // only older ones; empty: from the newest
 	Limit   int
 }
@@ -229,6 +230,9 @@ func (r *Reader) OperationIDs(query OperationQuery) ([]law.OperationID, error) {
 	}
 	if query.Orderer != "" {
 		where = append(where, `o.orderer = `+arg(string(query.Orderer)))
+	}
+	if query.Since != "" {
+		where = append(where, `o.id >= `+arg(string(query.Since)))
 	}
 	if query.Before != "" {
 		where = append(where, `o.id < `+arg(string(query.Before)))

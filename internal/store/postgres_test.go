@@ -239,6 +239,8 @@ func TestANewDatabaseLooksWhereItWillFindWhatItLooksForFast(t *testing.T) {
 		`SELECT * FROM sign_orders WHERE state = 'running' AND lease <= 1 ORDER BY lease LIMIT 10`:                     "sign_orders_running",
 		`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND expires <= 1 ORDER BY expires LIMIT 10`:  "operations_due",
 		`SELECT operation FROM audit_events WHERE type = 'operation-became-approved' AND operation IN ('a', 'b')`:      "audit_events_approved",
+		`SELECT id FROM operations WHERE state = 'pending' AND expires > 1 ORDER BY expires, id LIMIT 10`:              "operations_waiting",
+		`SELECT count(*) FROM sign_orders WHERE keyid = 'k' AND accepted >= 1 AND accepted < 2`:                        "sign_orders_accepted",
 	} {
 		if plan := postgrestest.Query(t, at, `EXPLAIN `+query); !strings.Contains(plan, " "+index+" ") {
 			t.Errorf("%s: the plan is\n%s", query, plan)

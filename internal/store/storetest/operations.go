@@ -248,6 +248,8 @@ var operations = map[string]func(*fixture){
 		list(store.OperationQuery{Limit: 9}, 4, 3, 2, 1, 0)
 		list(store.OperationQuery{Limit: 2}, 4, 3)
 		list(store.OperationQuery{Limit: 2, Before: opID(3)}, 2, 1)
+		list(store.OperationQuery{Limit: 9, Since: opID(3)}, 4, 3)
+		list(store.OperationQuery{Limit: 9, Since: opID(1), Before: opID(3), Key: "fw"}, 2)
 		list(store.OperationQuery{Limit: 9, States: []law.State{law.Pending}}, 3, 1)
 		list(store.OperationQuery{Limit: 9, States: []law.State{law.Pending, law.Approved, law.Pending}}, 4, 3, 2, 1, 0)
 		list(store.OperationQuery{Limit: 9, States: []law.State{law.Revoked}})

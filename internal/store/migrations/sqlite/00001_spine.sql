@@ -60,6 +60,7 @@ CREATE INDEX operations_state   ON operations (state, id);
 CREATE INDEX operations_orderer ON operations (orderer, id);
 CREATE INDEX operations_pending ON operations (orderer, expires) WHERE state = 'pending';
 CREATE INDEX operations_due     ON operations (expires) WHERE state IN ('pending', 'approved');
+CREATE INDEX operations_waiting ON operations (expires, id) WHERE state = 'pending';
 
 CREATE TABLE operation_keys (
   operation TEXT   NOT NULL REFERENCES operations (id),
@@ -183,4 +184,5 @@ CREATE TABLE sign_orders (
 );
 CREATE INDEX sign_orders_operation ON sign_orders (operation, id);
 CREATE INDEX sign_orders_running   ON sign_orders (lease) WHERE state = 'running';
+CREATE INDEX sign_orders_accepted  ON sign_orders (keyid, accepted);
 CREATE UNIQUE INDEX sign_orders_idempotencykey ON sign_orders (operation, keyid, requester, idempotencykey);
