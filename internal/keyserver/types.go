@@ -39,8 +39,13 @@ type OperationFilter struct {
 	State   law.State
 	Key     law.KeyID
 	Orderer law.SubjectID
-	Queue   bool // those that wait for the caller
-	Page    Page
+	Queue   bool      // those that wait for the caller
+	From    time.Time // created at this time or after
+	Until   time.Time // created before this time
+	// Text is in the description, whether in capitals or not, or is what the id begins with. A whole id selects that
+	// operation alone.
+	Text string
+	Page Page
 }
 
 // Page asks for one page of a list.
