@@ -5,7 +5,8 @@ export CGO_ENABLED := 0
 TOOL := go tool -modfile=tools/go.mod
 PROGRAMS := keyserver ks devidp
 WORKER := ./cmd/keyserver-hsm
-TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool postgresql
+TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool postgresql \
+	chromium fonts-liberation npm
 BENCH_NEEDS := softhsm2-util libsofthsm2.so postgresql
 
 .PHONY: build test demo demo-up lint bench mutants fuzz generate clean

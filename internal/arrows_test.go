@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 var kits = []string{
 	"internal/testkit", "internal/keystore/keystoretest", "internal/keystore/hsm/hsmtest", "internal/identity/identitytest", "internal/store/storetest", "internal/store/postgrestest",
 	"internal/verify/verifytest",
-	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand", "e2e/pkcs11shim",
+	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand", "e2e/pkcs11shim", "e2e/browser",
 }
 
 // only says which rooms alone may import a package of others, besides the kits.
@@ -63,6 +63,7 @@ var only = map[string][]string{
 	"net/http":                          {"api", "internal/httpapi", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
 	"github.com/zitadel/oidc/v3/pkg/op": {"cmd/devidp"},
 	"github.com/miekg/pkcs11":           {"cmd/keyserver-hsm"}, // which is cgo
+	"github.com/chromedp/chromedp":      {},
 	"C":                                 {},
 }
 
