@@ -26,6 +26,7 @@ type SignedIn struct {
 	Claims   map[string]string `json:"claims"`             // those that identities of the issuer name, and sub
 	Captured []law.Claim       `json:"captured,omitempty"` // as [law.Caller] has them
 	At       time.Time         `json:"at"`                 // when the person signed in, never later than the server's now
+	Told     bool              `json:"told,omitempty"`     // the issuer says so; else At is when the token was made, for which nobody may have been asked anything
 	ACR      string            `json:"acr,omitempty"`      // how well they did, in the issuer's words
 	AMR      []string          `json:"amr,omitempty"`      // and by which means (RFC 8176)
 	Name     string            `json:"name,omitempty"`     // by which the issuer calls them; to be shown, and nothing else
@@ -107,6 +108,7 @@ func (v *verified) signedInAt(claims claimSet, p Pending, now time.Time) (time.T
 // keep picks what pages need of the claims. What is only shown is left out if it could mislead.
 func (v *verified) keep(f law.Facts, claims claimSet, at time.Time) (SignedIn, error) {
 	s := SignedIn{Issuer: v.issuer.URL, Sub: v.sub, Claims: map[string]string{"sub": v.sub}, Captured: v.captured, At: at}
+	_, s.Told = claims["auth_time"] // which is a time: signedInAt has read it
 	for _, subject := range f.Subjects() {
 		for _, identity := range subject.Identities {
 			if identity.Issuer != v.issuer.URL {

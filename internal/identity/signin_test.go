@@ -104,7 +104,7 @@ func TestAPersonSignsInWithABrowser(t *testing.T) {
 	}
 	in := b.accept(b.consent())
 	want := identity.SignedIn{
-		Issuer: w.idp.URL, Sub: "ada-1", Claims: map[string]string{"sub": "ada-1"}, At: start, ACR: "0", AMR: []string{"pwd"}, Name: "Ada Example",
+		Issuer: w.idp.URL, Sub: "ada-1", Claims: map[string]string{"sub": "ada-1"}, At: start, Told: true, ACR: "0", AMR: []string{"pwd"}, Name: "Ada Example",
 	}
 	if !reflect.DeepEqual(in, want) {
 		t.Errorf("signed in as %+v, want %+v", in, want)
@@ -301,11 +301,11 @@ func TestAFreshSignInWasDoneSinceItWasAskedFor(t *testing.T) {
 		t.Errorf("signed in at %v", in.At)
 	}
 	b = w.begin(pages, false)
-	if in := b.accept(b.bring(signedIn(b, start.Add(-8*time.Hour).Unix()))); !in.At.Equal(start.Add(-8 * time.Hour)) {
+	if in := b.accept(b.bring(signedIn(b, start.Add(-8*time.Hour).Unix()))); !in.At.Equal(start.Add(-8*time.Hour)) || !in.Told {
 		t.Errorf("signed in at %v; an older sign-in does where no fresh one is asked for", in.At)
 	}
-	if in := b.accept(b.bring(signedIn(b, nil))); !in.At.Equal(w.now) {
-		t.Errorf("signed in at %v, want the time of the token", in.At)
+	if in := b.accept(b.bring(signedIn(b, nil))); !in.At.Equal(w.now) || in.Told {
+		t.Errorf("signed in at %v (told: %t), want the time of the token, which the issuer did not tell", in.At, in.Told)
 	}
 	if in := b.accept(b.bring(signedIn(b, w.now.Add(time.Minute).Unix()))); !in.At.Equal(w.now) {
 		t.Errorf("signed in at %v: a clock that is ahead gains time", in.At)
