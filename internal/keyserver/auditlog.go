@@ -2,30 +2,34 @@ package keyserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"strconv"
 
 	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
 )
 
-// Events lists audit events, oldest first: those of one operation for everybody for whom it exists, all
+// Events lists audit events, oldest first unless the filter says otherwise: those of one operation for everybody for whom it exists, all
 // for administrators and auditors.
 func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventPage, error) {
-	scope := fmt.Sprintf("events %q %q %q %q", f.Type, f.Operation, f.Subject, f.Key)
+	scope := fmt.Sprintf("events %q %q %q %q %t", f.Type, f.Operation, f.Subject, f.Key, f.Newest)
 	last, err := k.openCursor(c, scope, f.Page)
 	if err != nil {
 		return EventPage{}, err
 	}
-	query := store.EventQuery{Type: audit.Type(f.Type), Operation: f.Operation, Subject: f.Subject, Key: f.Key, Limit: f.Page.Limit}
+	query := store.EventQuery{Type: audit.Type(f.Type), Operation: f.Operation, Subject: f.Subject, Key: f.Key, Newest: f.Newest, Limit: f.Page.Limit}
 	if last != "" {
 		index, err := strconv.ParseInt(last, 10, 64)
 		if err != nil {
 			return EventPage{}, fmt.Errorf("reading cursor: %w", err)
 		}
-		query.From = index + 1
+		if query.From = index + 1; f.Newest {
+			query.From, query.Before = 0, index
+		}
 	}
 	page, err := look(ctx, k, func(r *store.Reader) (EventPage, error) {
 		var page EventPage
@@ -40,12 +44,52 @@ func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventP
 		for _, e := range events {
 			page.Leaves = append(page.Leaves, e.Leaf)
 		}
-		if err == nil && len(events) == f.Page.Limit {
+		if err == nil && len(events) == f.Page.Limit && (!f.Newest || events[len(events)-1].Index > 0) {
 			page.Next = k.cursor(c, scope, strconv.FormatInt(events[len(events)-1].Index, 10))
 		}
 		return page, err
 	})
 	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation})
+}
+
+var errNoEvent = &law.Refusal{Kind: law.NotFound, Reason: "the audit log has no such entry"}
+
+// Event returns one audit event as the canonical bytes of its leaf: one of an operation to everybody for whom the
+// operation exists, any to administrators and auditors. Others are not told whether there is one.
+func (k *Keyserver) Event(ctx context.Context, c Caller, index int64) ([]byte, error) {
+	leaf, err := look(ctx, k, func(r *store.Reader) ([]byte, error) {
+		var found []store.Event
+		if index >= 0 && index < r.LogSize() {
+			var err error
+			if found, err = r.Events(store.EventQuery{From: index, Limit: 1}); err != nil {
+				return nil, err
+			}
+		}
+		refused := r.Facts().ReadLog(c.Subject)
+		switch {
+		case len(found) == 0 && refused != nil:
+			return nil, refused
+		case len(found) == 0:
+			return nil, &unseen{errNoEvent, false}
+		case refused == nil:
+			return found[0].Leaf, nil
+		}
+		e, err := audit.ParseLeaf(found[0].Leaf)
+		if err != nil {
+			return nil, err
+		}
+		if e.Operation == "" {
+			return nil, refused
+		}
+		var hidden *unseen
+		if _, err := visible(r, c, e.Operation); errors.As(err, &hidden) {
+			return nil, refused
+		} else if err != nil {
+			return nil, err
+		}
+		return found[0].Leaf, nil
+	})
+	return leaf, k.auditHidden(ctx, c, err, audit.Event{})
 }
 
 // Checkpoint returns the newest checkpoint of the audit log, for anybody who is signed in: whoever holds

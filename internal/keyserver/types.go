@@ -85,9 +85,10 @@ type EventFilter struct {
 	Subject   law.SubjectID // of the actor
 	Key       law.KeyID
 	Page      Page
+	Newest    bool // the newest first
 }
 
-// EventPage is one page of audit events, oldest first, each as the canonical bytes of its leaf.
+// EventPage is one page of audit events, oldest first unless asked otherwise, each as the canonical bytes of its leaf.
 type EventPage struct {
 	Leaves [][]byte
 	Next   string

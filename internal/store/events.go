@@ -18,6 +18,8 @@ type EventQuery struct {
 	Subject   law.SubjectID
 	Key       law.KeyID
 	From      int64 // index of the first one
+	Before    int64 // index behind the last one; 0: the end of the log
+	Newest    bool  // the newest first
 	Limit     int
 }
 
@@ -27,10 +29,17 @@ type Event struct {
 	Leaf  []byte // canonical bytes
 }
 
-// Events lists audit events, oldest first.
+// Events lists audit events, oldest first unless the query says otherwise.
 func (r *Reader) Events(query EventQuery) ([]Event, error) {
 	where := []string{`idx >= $1`, `idx < $2`}
-	args := []any{query.From, r.head.size}
+	end, order := r.head.size, `ORDER BY idx`
+	if query.Before > 0 {
+		end = min(end, query.Before)
+	}
+	if query.Newest {
+		order += ` DESC`
+	}
+	args := []any{query.From, end}
 	for _, w := range []struct{ column, value string }{
 		{"type", string(query.Type)}, {"operation", string(query.Operation)}, {"subject", string(query.Subject)}, {"keyid", string(query.Key)},
 	} {
@@ -45,7 +54,7 @@ func (r *Reader) Events(query EventQuery) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = q.each(`SELECT idx, leaf FROM audit_events WHERE `+strings.Join(where, ` AND `)+` ORDER BY idx LIMIT $`+strconv.Itoa(len(args)), args,
+	err = q.each(`SELECT idx, leaf FROM audit_events WHERE `+strings.Join(where, ` AND `)+` `+order+` LIMIT $`+strconv.Itoa(len(args)), args,
 		func(scan func(...any) error) error {
 			var e Event
 			err := scan(&e.Index, &e.Leaf)
