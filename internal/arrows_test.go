@@ -37,12 +37,13 @@ var arrows = map[string][]string{
 	"internal/verify/database":   {"internal/law", "internal/audit", "internal/keystore", "internal/store", "internal/verify"},
 	"internal/keyserver":         {"internal/law", "internal/audit", "internal/keystore", "internal/pki", "internal/store"},
 	"internal/httpapi":           {"api", "internal/law", "internal/limits", "internal/audit", "internal/keystore", "internal/identity", "internal/keyserver", "internal/policy"},
+	"internal/webui":             {"api", "internal/law", "internal/limits", "internal/audit", "internal/identity", "internal/keyserver", "internal/pki", "internal/policy"},
 	"api":                        {},
 	"client":                     {"api"},
 	"cmd/ks":                     {"api", "client", "internal/law", "internal/audit", "internal/keystore", "internal/policy", "internal/verify"},
 	"cmd/keyserver": {
 		"internal/law", "internal/limits", "internal/audit", "internal/config", "internal/coredump", "internal/httpapi", "internal/identity", "internal/keyserver", "internal/keystore",
-		"internal/keystore/hsm", "internal/keystore/software", "internal/store", "internal/verify", "internal/verify/database",
+		"internal/keystore/hsm", "internal/keystore/software", "internal/store", "internal/verify", "internal/verify/database", "internal/webui",
 	},
 	"cmd/keyserver-hsm": {"internal/law", "internal/keystore", "internal/keystore/hsm", "internal/coredump"},
 	"cmd/devidp":        {},
@@ -60,7 +61,7 @@ var only = map[string][]string{
 	"database/sql":                      {"internal/store"},
 	"modernc.org/sqlite":                {"internal/store"},
 	"github.com/jackc/pgx/v5":           {"internal/store"},
-	"net/http":                          {"api", "internal/httpapi", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
+	"net/http":                          {"api", "internal/httpapi", "internal/webui", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
 	"github.com/zitadel/oidc/v3/pkg/op": {"cmd/devidp"},
 	"github.com/miekg/pkcs11":           {"cmd/keyserver-hsm"}, // which is cgo
 	"github.com/chromedp/chromedp":      {},

@@ -20,7 +20,6 @@ import (
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/software"
-	"example.org/keyserver/internal/limits"
 )
 
 // drain is how long requests under way may take when the server stops. It is longer than a signature may.
@@ -78,7 +77,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err := checkIssuers(cfg, facts.Issuers()); err != nil {
 		return err
 	}
-	listeners, err := p.listen(cfg, k, log)
+	listeners, err := p.listen(cfg, k, logKey, log)
 	if err != nil {
 		return err
 	}
@@ -100,15 +99,18 @@ type listener struct {
 }
 
 // listen takes the sockets. Nobody is answered on them yet.
-func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, log *slog.Logger) ([]listener, error) {
+func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, logKey string, log *slog.Logger) ([]listener, error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	auth := identity.New(identity.Options{Now: p.now, Development: cfg.Mode == config.Development})
 	api, err := httpapi.New(httpapi.Options{
 		Keyserver: k, Log: log, Now: p.now, Mode: string(cfg.Mode), Software: version(), Registry: metrics,
-		Auth:         identity.New(identity.Options{Now: p.now, Development: cfg.Mode == config.Development}),
-		NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
-		Rate:         limits.Rate{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute},
+		Auth: auth, NewRequestID: newRequestID, Rate: rate(cfg),
 	})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := p.pages(cfg, k, auth, logKey, log)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +122,7 @@ func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, log *slog.Lo
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	all := []listener{{"api", httpapi.NewServer(api, certificate, log), socket}}
+	all := []listener{{"api", httpapi.NewServer(together(api, pages), certificate, log), socket}}
 	if cfg.MetricsListen == "" {
 		return all, nil
 	}
@@ -130,6 +132,8 @@ func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, log *slog.Lo
 	}
 	return append(all, listener{"metrics", httpapi.NewServer(httpapi.MetricsHandler(metrics), nil, log), socket}), nil
 }
+
+func newRequestID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func closeSockets(listeners []listener) error {
 	var err error

@@ -71,7 +71,7 @@ const outcomeSigned = "signed"
 func (m *metrics) placed(err error) {
 	outcome := outcomeSigned
 	if err != nil {
-		outcome = string(translate(err).Kind())
+		outcome = string(Translate(err).Kind())
 	}
 	m.signOrders.WithLabelValues(outcome).Inc()
 }

@@ -2,7 +2,7 @@
 // says. It has no opinion on what is allowed.
 //
 // Every request goes the same way, in [server.answer]: framing, authentication, limits, room, body,
-// specification, handler. Handlers return a value or an error; [server.write] alone writes, and [translate]
+// specification, handler. Handlers return a value or an error; [server.write] alone writes, and [Translate]
 // alone turns errors into problems. What the specification (package api) does not name is not served, and
 // what it names is validated here against it, for every route.
 package httpapi

@@ -178,7 +178,7 @@ func TestEveryErrorHasItsPlaceInTheTable(t *testing.T) {
 		{errors.New("anything else"), api.Internal, 500, 0},
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("doing something: %w", c.err), errors.Join(nil, c.err)} {
-			p := translate(err)
+			p := Translate(err)
 			if p.Kind() != c.kind || c.kind.Status() != c.status || p.RetryAfter != c.retry {
 				t.Errorf("%T %v: got %s after %v, want %s after %v", err, err, p.Kind(), p.RetryAfter, c.kind, c.retry)
 			}

@@ -44,8 +44,8 @@ func malformed(at jsontext.Pointer, sentence string, args ...any) error {
 	return &api.Problem{Type: api.Malformed.Type(), Detail: fmt.Sprintf(sentence, args...), Pointer: string(at)}
 }
 
-// translate is the one table from errors to problems. An error that it does not know is a fault of ours.
-func translate(err error) *api.Problem {
+// Translate is the one table from errors to problems. An error that it does not know is a fault of ours.
+func Translate(err error) *api.Problem {
 	problem := func(k api.Kind, detail string, again time.Duration) *api.Problem {
 		return &api.Problem{Type: k.Type(), Detail: detail, RetryAfter: again}
 	}
@@ -189,7 +189,7 @@ const maxDetail = 8000
 // problem completes and renders what err means for the caller. What only operators should know goes to
 // the log.
 func (s *server) problem(c *call, err error) (int, []byte) {
-	p := *translate(err)
+	p := *Translate(err)
 	kind := p.Kind()
 	p.Status, p.Title, p.Instance = kind.Status(), kind.Title(), "urn:uuid:"+c.Caller.Request
 	if len(p.Pointer) > 1000 {
