@@ -50,6 +50,7 @@ func run(ctx context.Context, out io.Writer, bin string, parts stand.Options, up
 		return err
 	}
 	begun := time.Now()
+	parts.World = up
 	s, err := stand.NewWith(ctx, bin, dir, parts)
 	if err != nil {
 		return err

@@ -8,26 +8,33 @@ import (
 
 // stayUp says how to use what runs, and waits for Ctrl-C.
 func (d *demo) stayUp(ctx context.Context) error {
+	if err := d.World(ctx); err != nil {
+		return err
+	}
 	fmt.Fprintf(d.out, `The keyserver and a development identity provider run until you press Ctrl-C. Then their files are removed.
 
+  pages               %[1]s/
   API                 %[1]s/api    (specification: %[1]s/api/openapi.yaml)
   identity provider   %[2]s
   files               %[3]s
 
-Sign in as one of these, at the page that ks login names:
+Open the pages and choose who you are; a second browser, or a private window, is a second person:
 
-  dana     release engineer: orders fw-dev, fw-prod and fw-rsa
-  alice    approves all three; so do bob and carol
-  carol    administrates, and so does adam
+  alice    approves for all products; operations wait for her
+  bob      approves as well: with alice he releases gateway-prod and meter-prod, which require 2 approvals
+  dana     release engineer: asks for operations
+  carol    approves for pump and meter, and administrates: a plan of hers waits for adam
+  adam     administrates
   erin     audits
 
-fw-prod requires 2 approvals, fw-dev and fw-rsa none. The machine ci-firmware (secret: development-only) orders too.
+gateway-dev requires no approval, pump-prod one. The machine ci-firmware (secret: development-only) asks for operations too.
+At a terminal:
 
   export PATH=%[4]s:$PATH KS_HOME=$(mktemp -d)
   ks login --profile dana --server %[1]s --issuer %[2]s
   ks login --profile alice --server %[1]s --issuer %[2]s
   ks login --profile bob --server %[1]s --issuer %[2]s
-  ks --profile dana operation create --key fw-dev=1 --valid 1h --description "My first" --context "Trying it out"
+  ks --profile dana operation create --key gateway-dev=1 --valid 1h --description "My first" --context "Trying it out"
 `, d.Server, d.Issuer, d.Dir, filepath.Clean(d.Bin))
 	<-ctx.Done()
 	fmt.Fprintln(d.out)

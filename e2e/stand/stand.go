@@ -69,6 +69,7 @@ type Options struct {
 	Keystore string         // Software or SoftHSM
 	Token    *hsmtest.Token // in place of the Keystore; it exists already
 	Servers  int            // on the one database; more than one need Postgres
+	World    bool           // with the policy that [Stand.World] needs
 }
 
 // patience is how long a program may take until it serves.
@@ -98,9 +99,13 @@ func (s *Stand) setUp(ctx context.Context, o Options) error {
 	}
 	passphrase := make([]byte, 32)
 	_, _ = rand.Read(passphrase)
-	files := map[string]string{"bootstrap.yaml": bootstrap, "passphrase": base64.StdEncoding.EncodeToString(passphrase) + "\n"}
+	policy := bootstrap
+	if o.World {
+		policy = worldBootstrap
+	}
+	files := map[string]string{"bootstrap.yaml": policy, "passphrase": base64.StdEncoding.EncodeToString(passphrase) + "\n"}
 	if s.Token != nil {
-		files["bootstrap.yaml"] = strings.ReplaceAll(bootstrap, "keystore: software", "keystore: hsm")
+		files["bootstrap.yaml"] = strings.ReplaceAll(policy, "keystore: software", "keystore: hsm")
 	}
 	for i := range max(o.Servers, 1) {
 		address, err := freeAddress()
