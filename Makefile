@@ -9,7 +9,7 @@ TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3
 	chromium fonts-liberation npm
 BENCH_NEEDS := softhsm2-util libsofthsm2.so postgresql
 
-.PHONY: build test demo demo-up lint bench mutants fuzz generate clean
+.PHONY: build test demo demo-up screenshots lint bench mutants fuzz generate clean
 
 # The HSM worker loads a vendor's library, so it alone is built with cgo.
 build:
@@ -17,10 +17,11 @@ build:
 	go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%)
 	CGO_ENABLED=1 go build -trimpath -o bin/ $(WORKER)
 
+# Much of the time goes by waiting for disks, clusters and browsers: three packages at a time suit two cores.
 test:
 	./scripts/need $(TEST_NEEDS)
-	go test -timeout 30m ./...
-	KEYSERVER_TEST_DATABASE=postgres go test -timeout 30m $(ON_BOTH)
+	go test -p 3 -timeout 30m ./...
+	KEYSERVER_TEST_DATABASE=postgres go test -p 3 -timeout 30m $(ON_BOTH)
 	CGO_ENABLED=1 go test $(WORKER)
 
 # What is tested on whole servers is tested on both databases; the store's contract is by itself.
@@ -31,6 +32,13 @@ ON_BOTH := ./internal/keyserver ./internal/httpapi ./cmd/keyserver
 demo demo-up: build
 	./scripts/need openssl $(if $(filter postgres,$(DB)),postgresql) $(if $(filter softhsm,$(HSM)),softhsm2-util libsofthsm2.so pkcs11-tool)
 	go run ./e2e/demo $(if $(DB),-db $(DB)) $(if $(HSM),-keystore $(HSM)) $(if $(filter demo-up,$@),-up)
+
+# A picture of every page, at two widths and in both themes, in screenshots/; two of them are in the README.
+screenshots:
+	./scripts/need chromium fonts-liberation npm
+	KEYSERVER_SCREENSHOTS=$(CURDIR)/screenshots go test -count=1 ./e2e/pages
+	cp screenshots/approvals-laptop-light.png docs/images/approvals.png
+	cp screenshots/operation-waiting-laptop-light.png docs/images/operation.png
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }

@@ -86,7 +86,7 @@ func devicePage(t *testing.T, b *browser.Browser) {
 	p.Fill("input[name=user_code]", "BCDF-GHJK")
 	p.Click("input[value=alice]")
 	p.Click("button[value=allow]")
-	p.WaitForText("main", "code")
+	p.WaitForText("h1", "This did not work")
 	if strings.Contains(p.HTML(), "<form") {
 		t.Errorf("a code that nobody has shows\n%s", p.HTML())
 	}
