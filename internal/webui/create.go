@@ -107,8 +107,12 @@ func (s *server) previewView(c *call, p createPage, ask law.Ask) (view, error) {
 	ask.Server, ask.ID, ask.Nonce = s.Keyserver.ServerID(), "00000000-0000-7000-8000-000000000000", strings.Repeat("0", 64)
 	now := s.Now().Truncate(time.Millisecond)
 	out, err := law.Create(c.Caller.Caller, ask, c.facts, now)
+	if r, ok := refusal(err); ok { // nothing was asked for yet, so nothing was refused: this is no audit event
+		p.Refused = "It would be refused: " + r.Reason + "."
+		return createView(p, 0), nil
+	}
 	if err != nil {
-		return s.createAgain(c, p, err)
+		return view{}, err
 	}
 	o := keyserver.Operation{
 		Operation: out.Operation, State: out.Operation.State(c.facts, now), Digest: out.Operation.Digest(), Progress: out.Operation.Progress(c.facts),

@@ -70,3 +70,14 @@ func TestAFormThatIsRefusedKeepsWhatWasTyped(t *testing.T) {
 		t.Error("one of them was made")
 	}
 }
+
+func TestAPreviewSaysWhatWouldBeRefusedAndIsNoEvent(t *testing.T) {
+	s := newSite(t)
+	olga := s.signIn(t, "olga")
+	form, before := olga.open("/operations/new"), s.LogSize()
+	answer := olga.send(form, "/operations", wish(func(v url.Values) { v.Set("do", "preview"); v.Set("hours", "10000") }))
+	expect(t, answer, http.StatusOK, "It would be refused:", "fw-prod")
+	if events := s.EventsSince(before); len(events) != 0 {
+		t.Errorf("the log holds %v", events)
+	}
+}
