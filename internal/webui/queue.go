@@ -9,7 +9,6 @@ import (
 )
 
 type queuePage struct {
-	Now    time.Time
 	Items  []item
 	More   bool        // there are more than are shown
 	Keys   []law.KeyID // that can be chosen
@@ -86,7 +85,7 @@ func showQueue(s *server, c *call) (view, error) {
 		return view{}, err
 	}
 	q := c.URL.Query()
-	p := queuePage{Now: s.Now(), More: more, Total: len(all), Key: law.KeyID(q.Get("key")), Mine: q.Get("mine") == "1"}
+	p := queuePage{More: more, Total: len(all), Key: law.KeyID(q.Get("key")), Mine: q.Get("mine") == "1"}
 	for _, o := range all {
 		i := s.item(c, o)
 		keep := p.Key == ""
