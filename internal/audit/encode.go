@@ -46,6 +46,9 @@ func (e *Event) appendTo(out []byte) ([]byte, error) {
 		m.raw(c.Value)
 		m.close()
 	}
+	if e.Contact != nil {
+		m.contact(e.Contact)
+	}
 	m.number("count", int64(e.Count))
 	if e.Covers != nil {
 		m.name("covers")

@@ -22,6 +22,7 @@ type Event struct {
 	Certificate        *Certificate                  `json:"certificate,omitzero"`        // the certificate concerned
 	Clock              *ClockStep                    `json:"clock,omitzero"`              // how the clock moved
 	Configuration      *Configuration                `json:"configuration,omitzero"`      // what is configured now
+	Contact            *Contact                      `json:"contact,omitzero"`            // what the subject wants to be told, and by what
 	Count              int                           `json:"count,omitzero"`              // how often it happened
 	Covers             []law.KeyID                   `json:"covers,omitzero"`             // keys that the approval counts for
 	Digest             law.Digest                    `json:"digest,omitzero"`             // of the operation or administration session
@@ -112,8 +113,9 @@ const (
 	SignInRefused           Type = "sign-in-refused" // counted per address and minute
 	SignedIn                Type = "signed-in"       // with a browser
 	SignedOut               Type = "signed-out"
-	ClockStepped            Type = "clock-stepped"  // found to be wrong
-	ClockAccepted           Type = "clock-accepted" // by an operator; the one event whose time may be before the last
+	ContactChanged          Type = "contact-changed" // somebody chose what to be told, and by what
+	ClockStepped            Type = "clock-stepped"   // found to be wrong
+	ClockAccepted           Type = "clock-accepted"  // by an operator; the one event whose time may be before the last
 	ServerStarted           Type = "server-started"
 	ConfigurationChanged    Type = "configuration-changed"
 	IntegrityViolation      Type = "integrity-violation" // what is stored contradicts itself or the log
@@ -148,7 +150,7 @@ func Types() []Type {
 		OperationCreated, OperationRefused, OperationApproved, OperationWithdrawn, OperationRejected, OperationBecameApproved,
 		OperationLapsed, OperationExpired, OperationRevoked, OperationExhausted,
 		OrderAccepted, OrderAttempted, OrderSigned, OrderFailed, OrderWithheld, OrderRefused,
-		RequestRefused, SignInRefused, SignedIn, SignedOut, ClockStepped, ClockAccepted, ServerStarted, ConfigurationChanged, IntegrityViolation,
+		RequestRefused, SignInRefused, SignedIn, SignedOut, ContactChanged, ClockStepped, ClockAccepted, ServerStarted, ConfigurationChanged, IntegrityViolation,
 		SessionOpened, SessionAuthorised, SessionWithdrawn, SessionBecameActive, SessionLapsed, SessionPlanApplied, SessionClosed,
 		SessionExpired, SessionRefused,
 		CertificateAccepted, CertificateIssued, CertificateFailed, CertificateImported, CertificateRevoked, CertificateRequestAccepted,

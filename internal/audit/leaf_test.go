@@ -69,6 +69,7 @@ func aroundOperations() []audit.Event {
 		{Type: audit.SignInRefused, Actor: &audit.Actor{Address: "198.51.100.3"}, Count: 118, Reason: "the token has expired"},
 		{Type: audit.SignedIn, Actor: ada, Request: uuid(100), Route: "GET /signin/callback", SignIn: &audit.SignIn{ID: uuid(101), At: start - 60_000, ACR: "urn:example:mfa", AMR: []string{"pwd", "hwk"}}},
 		{Type: audit.SignedOut, Actor: ada, Request: uuid(102), Route: "POST /signout", SignIn: &audit.SignIn{ID: uuid(101), Until: start + 28_800_000}},
+		{Type: audit.ContactChanged, Actor: ada, Request: uuid(103), Route: "PUT /api/notifications", Contact: &audit.Contact{Mail: true, Tells: []string{"change", "waiting"}, Webhook: "chat"}},
 		{Type: audit.ClockStepped, Clock: &audit.ClockStep{New: start - 3_600_000, Old: start}},
 		{Type: audit.ClockAccepted, Clock: &audit.ClockStep{New: start - 3_600_000, Old: start}},
 		{Type: audit.ServerStarted, Server: "0192f0c1-0000-7000-8000-00000000abcd", Software: "0.1.0"},
@@ -288,6 +289,8 @@ func fill(t *rapid.T, v reflect.Value) {
 			switch f.Kind() {
 			case reflect.String:
 				f.SetString(rapid.String().Draw(t, name))
+			case reflect.Bool:
+				f.SetBool(true)
 			case reflect.Int, reflect.Int64:
 				f.SetInt(rapid.Int64Range(0, 1<<53-1).Draw(t, name))
 			case reflect.Pointer:

@@ -76,6 +76,9 @@ func TestEveryTypeOfEventIsWritten(t *testing.T) {
 	if err := signOut(k, k.Caller("alice"), signIn(k, "alice")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := k.Keyserver.SetContact(k.Context(), k.Caller("alice"), keyserver.Contact{}, false); err != nil {
+		t.Fatal(err)
+	}
 	_, err := k.Keyserver.Reject(k.Context(), k.Caller("dave"), rejected.ID, "no")
 	_, err2 := k.Keyserver.Withdraw(k.Context(), k.Caller("alice"), used.ID) // lapses
 	if err := errors.Join(err, err2); err != nil {

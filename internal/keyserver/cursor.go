@@ -14,15 +14,15 @@ import (
 // somebody else or for another list, is refused. It is encrypted too, since a page may end at something
 // that does not exist for the caller.
 
-// newCursors derives the key of cursors.
-func newCursors(logKey string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, []byte(logKey), nil, "keyserver cursor", 32)
+// newSeal derives a key for a purpose from the log key, and returns what seals with it.
+func newSeal(logKey, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(logKey), nil, purpose, 32)
 	if err != nil {
-		return nil, fmt.Errorf("deriving the key of cursors: %w", err)
+		return nil, fmt.Errorf("deriving the key of %s: %w", purpose, err)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("preparing cursors: %w", err)
+		return nil, fmt.Errorf("preparing the key of %s: %w", purpose, err)
 	}
 	return cipher.NewGCMWithRandomNonce(block)
 }

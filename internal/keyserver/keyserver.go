@@ -22,7 +22,7 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-// Options for a keyserver. All are required but Mode, Limits' fields and Elapsed, which have defaults.
+// Options for a keyserver. All are required but Mode, Limits' fields, Notifications and Elapsed, which have defaults.
 type Options struct {
 	DB        *store.DB
 	Keystores *keystore.Set
@@ -31,6 +31,8 @@ type Options struct {
 	Software  string // version of the program
 	Mode      law.Mode
 	Limits    Limits
+	// Notifications says what messages this server sends. Nil: none.
+	Notifications *Notifications
 	// Elapsed is the time since the server began, by a clock that nobody can set: it shows when the other
 	// one is set forward. Nil: by the monotonic readings of the database's clock.
 	Elapsed func() time.Duration
@@ -52,7 +54,9 @@ type Keyserver struct {
 	software  string
 	mode      law.Mode
 	limits    Limits
+	notify    *Notifications
 	cursors   cipher.AEAD
+	targets   cipher.AEAD
 	elapsed   func() time.Duration
 
 	checkpoint struct {
@@ -81,9 +85,16 @@ func New(o Options) (*Keyserver, error) {
 	if err != nil {
 		return nil, err
 	}
-	cursors, err := newCursors(o.LogKey)
+	cursors, err := newSeal(o.LogKey, "keyserver cursor")
 	if err != nil {
 		return nil, err
+	}
+	targets, err := newSeal(o.LogKey, "keyserver contact")
+	if err != nil {
+		return nil, err
+	}
+	if o.Notifications != nil {
+		o.DB.KeepOutbox()
 	}
 	if o.Limits.PendingOperations == 0 {
 		o.Limits.PendingOperations = 100
@@ -97,7 +108,7 @@ func New(o Options) (*Keyserver, error) {
 	}
 	return &Keyserver{
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software, mode: o.Mode,
-		limits: o.Limits, cursors: cursors, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}}, lists: map[law.KeyID]time.Duration{},
+		limits: o.Limits, notify: o.Notifications, cursors: cursors, targets: targets, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}}, lists: map[law.KeyID]time.Duration{},
 		stopping: make(chan struct{}),
 	}, nil
 }

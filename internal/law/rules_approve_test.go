@@ -449,3 +449,39 @@ func (w *world) endedForGood(s law.State) {
 	w.now = monday
 	w.settles(s)
 }
+
+// rules 3, 4
+func TestThoseAreAwaitedWhoseApprovalAnOperationLacks(t *testing.T) {
+	w := newWorld(t)
+	w.order("fw-prod", "fw-dev")
+	awaited := func(want ...law.SubjectID) {
+		t.Helper()
+		got := w.op.Awaited(w.facts(), w.now)
+		if !slices.Equal(got, want) {
+			t.Errorf("awaited are %v, must be %v", got, want)
+		}
+		for _, who := range got {
+			if _, err := w.op.Approve(who, w.op.Digest(), w.facts(), w.now); err != nil {
+				t.Errorf("%s is awaited and could not approve: %v", who, err)
+			}
+		}
+	}
+	w.join("approvers-prod", "zoe") // not eligible, but with the role
+	awaited("anna", "bert", "carl")
+	w.ok(w.approve("anna"))
+	awaited("bert", "carl")
+	w.enable("carl", false)
+	awaited("bert")
+	w.enable("olga", false) // approvals are of use once she is enabled again
+	awaited("bert")
+	w.enable("olga", true)
+	w.ok(w.approve("bert"))
+	awaited()
+	w.setState("fw-dev", law.KeyDisabled) // pending, but not for want of approvals
+	awaited()
+	w.setState("fw-dev", law.KeyActive)
+	w.ok(w.withdraw("anna"))
+	awaited("anna")
+	w.now = w.now.Add(time.Hour)
+	awaited()
+}

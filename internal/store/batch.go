@@ -209,6 +209,7 @@ type batch struct {
 	tree       audit.Tree
 	pending    pending
 	found      found
+	apart      bool  // something beside the log was written
 	sent       bool  // the closure under way has sent something to the database
 	committing bool  // the commit may have happened
 	entangled  bool  // the error is of one closure, and nothing of the batch can be stored
@@ -240,7 +241,7 @@ func (b *batch) attempt() ([]error, error) {
 			return nil, errs[i]
 		}
 	}
-	if b.head == b.before {
+	if b.head == b.before && !b.apart {
 		return errs, nil
 	}
 	if err := b.store(); err != nil {

@@ -29,6 +29,7 @@ var tables = []table{
 	{"audit_events", "idx"}, {"audit_hashes", "idx"}, {"configuration", "kind, id"}, {"operations", "id"}, {"operation_keys", "operation, keyid"},
 	{"approvals", "operation, position"}, {"sign_orders", "id"}, {"administration_sessions", "id"}, {"session_authorisations", "session, position"},
 	{"certificates", "id"}, {"revocation_lists", "keyid"}, {"ended_sign_ins", "id"},
+	{"contacts", "subject"}, {"outbox", "event, type"}, {"notices", "id"},
 	{"head", "id"},
 }
 

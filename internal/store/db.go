@@ -77,6 +77,7 @@ type DB struct {
 	facts   atomic.Pointer[factsAt]
 	cache   cache // used by batches alone
 	watch   watchers
+	outbox  bool // is kept
 }
 
 // Open opens the database of a keyserver that was initialised before. The caller closes it.

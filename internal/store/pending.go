@@ -20,6 +20,7 @@ type pending struct {
 	latest  map[law.OperationID]int // the newest entry of the journal about an operation
 	events  [][]any                 // rows of audit_events
 	hashes  [][]any                 // rows of audit_hashes
+	outbox  [][]any                 // rows of outbox
 	sent    marks                   // what has been sent
 }
 
@@ -33,13 +34,15 @@ type change struct {
 }
 
 // marks are lengths of what is pending.
-type marks struct{ journal, events, hashes int }
+type marks struct{ journal, events, hashes, outbox int }
 
-func (p *pending) marks() marks { return marks{len(p.journal), len(p.events), len(p.hashes)} }
+func (p *pending) marks() marks {
+	return marks{len(p.journal), len(p.events), len(p.hashes), len(p.outbox)}
+}
 
 // forget drops what was written since. It is false if some of that has been sent already.
 func (p *pending) forget(since marks) bool {
-	if p.sent.journal > since.journal || p.sent.events > since.events || p.sent.hashes > since.hashes {
+	if p.sent.journal > since.journal || p.sent.events > since.events || p.sent.hashes > since.hashes || p.sent.outbox > since.outbox {
 		return false
 	}
 	for i := len(p.journal) - 1; i >= since.journal; i-- {
@@ -51,7 +54,7 @@ func (p *pending) forget(since marks) bool {
 			p.latest[c.operation.ID] = c.before
 		}
 	}
-	p.journal, p.events, p.hashes = p.journal[:since.journal], p.events[:since.events], p.hashes[:since.hashes]
+	p.journal, p.events, p.hashes, p.outbox = p.journal[:since.journal], p.events[:since.events], p.hashes[:since.hashes], p.outbox[:since.outbox]
 	return true
 }
 
@@ -146,7 +149,8 @@ func (p *pending) statements() ([]statement, error) {
 		}
 	}
 	return slices.Concat(all, keysInsertion.of(keys), approvalsInsertion.of(approvals), ordersInsertion.of(orders),
-		eventsInsertion.of(p.events[p.sent.events:]), hashesInsertion.of(p.hashes[p.sent.hashes:])), nil
+		eventsInsertion.of(p.events[p.sent.events:]), hashesInsertion.of(p.hashes[p.sent.hashes:]),
+		outboxInsertion.of(p.outbox[p.sent.outbox:])), nil
 }
 
 // insertion is a table's INSERT for any number of rows. Of one whose rows can be there already, conflict says

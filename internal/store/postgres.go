@@ -199,6 +199,9 @@ func grant(ctx context.Context, db *sql.DB, server string) error {
 		`SELECT, INSERT, UPDATE (state, lease, settled, failure, der, revokedat, revokedby, revokedcode, revokedreason) ON certificates`,
 		`SELECT, INSERT, UPDATE ON revocation_lists`,
 		`SELECT, INSERT ON ended_sign_ins`,
+		`SELECT, INSERT, UPDATE ON contacts`,
+		`SELECT, INSERT, DELETE ON outbox`,
+		`SELECT, INSERT, UPDATE (due, attempts), DELETE ON notices`,
 	} {
 		if _, err := db.ExecContext(ctx, `GRANT `+privileges+` TO `+to); err != nil {
 			return fmt.Errorf("granting %s to %s: %w", privileges, server, err)

@@ -232,6 +232,9 @@ func (tx *Tx) append(events ...audit.Event) error {
 		}
 		next, hashes := b.tree.Append(leaf)
 		tx.pending.event(e, leaf, hashes)
+		if o, is := noted(e); is && b.db.outbox {
+			tx.pending.outbox = append(tx.pending.outbox, o.row())
+		}
 		b.tree = next
 		b.head.size = next.Size()
 		b.head.mark = max(b.head.mark, e.Time)
@@ -253,8 +256,8 @@ func (tx *Tx) wrote(err error) error {
 	return err
 }
 
-// Mark stores the present time as the mark, below which the time never falls again. It is the one write
-// without an event.
+// Mark stores the present time as the mark, below which the time never falls again. It is a write without an event, as
+// those about messages are.
 func (tx *Tx) Mark() {
 	tx.batch.head.mark = max(tx.batch.head.mark, millis(tx.now))
 	tx.head = tx.batch.head

@@ -55,14 +55,15 @@ type Kit struct {
 
 // Options change what New makes. The zero value is the usual kit.
 type Options struct {
-	World  func(*law.Configuration) // changes the configuration before it is stored
-	Mode   law.Mode                 // of the server
-	Limits keyserver.Limits
-	Rates  limits.Rate                     // zero: so high that they are never reached
-	Commit func(commit func() error) error // see store.Options
-	Log    *slog.Logger                    // nil: nowhere
-	Shared bool                            // on a database that several servers can use, whatever [Database] says
-	File   bool                            // on a database that is a file, whatever [Database] says
+	World         func(*law.Configuration) // changes the configuration before it is stored
+	Mode          law.Mode                 // of the server
+	Limits        keyserver.Limits
+	Notifications *keyserver.Notifications        // nil: no messages are sent
+	Rates         limits.Rate                     // zero: so high that they are never reached
+	Commit        func(commit func() error) error // see store.Options
+	Log           *slog.Logger                    // nil: nowhere
+	Shared        bool                            // on a database that several servers can use, whatever [Database] says
+	File          bool                            // on a database that is a file, whatever [Database] says
 
 	// Keystores are there beside the one of name software. They outlive the kit's restarts, and whoever made them
 	// closes them.
@@ -188,7 +189,7 @@ func (k *Kit) Server(change func(*keyserver.Options)) *keyserver.Keyserver {
 	k.Helper()
 	o := keyserver.Options{
 		DB: k.DB, Keystores: k.set(), LogKey: k.logKey, Log: k.log(), Software: "testkit", Mode: k.options.Mode, Limits: k.options.Limits,
-		Elapsed: k.Clock.Elapsed,
+		Notifications: k.options.Notifications, Elapsed: k.Clock.Elapsed,
 	}
 	change(&o)
 	server, err := keyserver.New(o)

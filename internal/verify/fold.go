@@ -28,7 +28,8 @@ type Fold struct {
 	sessions     map[law.SessionID]*session
 	openSessions map[law.SessionID]*session
 	signIns      map[string]*signIn // with a browser
-	configured   int64              // objects of the configuration that were set or removed
+	contacts     map[law.SubjectID]*contact
+	configured   int64 // objects of the configuration that were set or removed
 
 	// What the entries before demand of the next ones.
 	change    *change               // of which they are; nobody was judged since
@@ -46,7 +47,7 @@ func NewFold(server string) *Fold {
 		server: server, world: newWorld(), operations: map[law.OperationID]*operation{}, open: map[law.OperationID]*operation{},
 		orders: map[law.OrderID]*order{}, sessions: map[law.SessionID]*session{}, openSessions: map[law.SessionID]*session{},
 		certificates: map[law.CertificateID]*certificate{}, serials: map[serial]struct{}{}, lists: map[law.KeyID]*list{}, requests: map[request]int{},
-		signIns: map[string]*signIn{}, due: map[settling]struct{}{},
+		signIns: map[string]*signIn{}, contacts: map[law.SubjectID]*contact{}, due: map[settling]struct{}{},
 	}
 }
 
@@ -222,6 +223,8 @@ func (f *Fold) read(e *audit.Event) error {
 		return f.signedIn(e)
 	case audit.SignedOut:
 		return f.signedOut(e)
+	case audit.ContactChanged:
+		return f.contactChanged(e)
 	case audit.ClockAccepted:
 		return f.clockAccepted(e)
 	case audit.ClockStepped:

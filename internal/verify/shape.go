@@ -18,6 +18,7 @@ const (
 	fCertificate
 	fClock
 	fConfiguration
+	fContact
 	fCount
 	fCovers
 	fDigest
@@ -88,6 +89,8 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 		return fBatch | fActor | fCount, fReason, true
 	case audit.SignedIn, audit.SignedOut:
 		return fBatch | fActor | fSignIn, fRequest | fRoute, true
+	case audit.ContactChanged:
+		return fBatch | fActor | fContact, fRequest | fRoute, true
 	case audit.ClockStepped:
 		return fBatch | fClock, 0, true
 	case audit.ClockAccepted:
@@ -152,7 +155,7 @@ func checkShape(e *audit.Event) error {
 func fieldsOf(e *audit.Event) fields {
 	var has fields
 	for i, set := range [...]bool{
-		e.Actor != nil, e.Attempt != 0, e.Batch != "", e.Behind != "", e.Certificate != nil, e.Clock != nil, e.Configuration != nil, e.Count != 0,
+		e.Actor != nil, e.Attempt != 0, e.Batch != "", e.Behind != "", e.Certificate != nil, e.Clock != nil, e.Configuration != nil, e.Contact != nil, e.Count != 0,
 		e.Covers != nil, e.Digest != "", e.Eligible != nil, e.Fingerprint != "", e.Hash != "", e.IdempotencyKey != "", e.Input != "",
 		e.Key != "", e.Lease != 0, e.Of != 0, e.Operation != "", e.Order != "", e.Reason != "", e.Refusal != "", e.Request != "", e.RevocationList != nil,
 		e.Route != "", e.Scheme != "", e.Server != "", e.Session != "", e.SessionDescription != "", e.Signature != "",
@@ -168,7 +171,7 @@ func fieldsOf(e *audit.Event) fields {
 // String names the fields.
 func (f fields) String() string {
 	names := [...]string{
-		"actor", "attempt", "batch", "behind", "certificate", "clock", "configuration", "count", "covers", "digest", "eligible", "fingerprint", "hash",
+		"actor", "attempt", "batch", "behind", "certificate", "clock", "configuration", "contact", "count", "covers", "digest", "eligible", "fingerprint", "hash",
 		"idempotencykey", "input", "key", "lease", "of", "operation", "order", "reason", "refusal", "request", "revocationlist", "route", "scheme", "server",
 		"session", "sessiondescription", "signature", "signin", "software", "statement", "use",
 	}

@@ -138,7 +138,8 @@ func (f *Fold) compareTables(read func(table string, each func(Row) error) error
 	}{
 		{"configuration", f.configurationRow}, {"operations", f.operationRow}, {"operation_keys", f.keyRow},
 		{"approvals", f.approvalRow}, {"sign_orders", f.orderRow}, {"administration_sessions", f.sessionRow},
-		{"session_authorisations", f.authorisationRow}, {"certificates", f.certificateRow}, {"revocation_lists", f.listRow}, {"ended_sign_ins", f.endedRow}, {"head", f.headRow},
+		{"session_authorisations", f.authorisationRow}, {"certificates", f.certificateRow}, {"revocation_lists", f.listRow}, {"ended_sign_ins", f.endedRow},
+		{"contacts", f.contactRow}, {"head", f.headRow},
 	} {
 		if err := read(t.name, t.each); err != nil {
 			return err
@@ -180,6 +181,11 @@ func (f *Fold) unseen() error {
 	for id, s := range f.signIns {
 		if s.ended && !s.seen {
 			return differs("ended_sign_ins", id, missing)
+		}
+	}
+	for who, c := range f.contacts {
+		if !c.seen {
+			return differs("contacts", string(who), missing)
 		}
 	}
 	return f.unseenCertificate()

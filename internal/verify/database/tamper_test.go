@@ -70,6 +70,9 @@ var beyondBounds = map[string]string{
 	"operations.idempotencykey":        "''", // recognises that the same operation is asked for again, as does asked
 	"operations.asked":                 "''",
 	"administration_sessions.revision": "revision + 1000",
+	"contacts.targets":                 "x''", // where messages go is sealed
+	"contacts.mailed":                  "-1",
+	"contacts.failure":                 "printf('%.*c', 501, 'x')",
 }
 
 // This proves that no column of any table is left out: all tables and columns are looked up.
@@ -104,6 +107,9 @@ func columnsOf(i *intruder) []column {
 	i.Helper()
 	var all []column
 	for _, table := range i.texts(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'goose%' ORDER BY name`) {
+		if table == "outbox" || table == "notices" { // the log does not tell what becomes of messages
+			continue
+		}
 		for _, name := range i.texts(`SELECT name FROM pragma_table_info(?)`, table) {
 			all = append(all, column{table, name, i.text(`SELECT type FROM pragma_table_info(?) WHERE name = ?`, table, name)})
 		}
@@ -133,7 +139,7 @@ func (c column) changes() []string {
 func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
-		"certificates", "revocation_lists", "ended_sign_ins"} {
+		"certificates", "revocation_lists", "ended_sign_ins", "contacts"} {
 		i := s.intrude(t)
 		if _, err := i.db.Exec(`ALTER TABLE ` + table + ` ADD COLUMN more BIGINT NOT NULL DEFAULT 0`); err != nil {
 			t.Fatal(err)
@@ -148,7 +154,7 @@ func TestAColumnThatIsUnknownIsFound(t *testing.T) {
 func TestAnyRowDeletedIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"head", "audit_events", "audit_hashes", "configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
-		"certificates", "revocation_lists", "ended_sign_ins"} {
+		"certificates", "revocation_lists", "ended_sign_ins", "contacts"} {
 		t.Run(table, func(t *testing.T) {
 			rows := s.intrude(t).texts(fmt.Sprintf(`SELECT rowid FROM %s ORDER BY rowid`, table))
 			for n, row := range rows {
@@ -188,6 +194,7 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 		`INSERT INTO certificates SELECT 'more', keyid, fingerprint, issuer, issuerfingerprint, 'more', tbs, der, chain, notbefore, notafter, session, operation, accepted, state, lease, settled, failure, revokedat, revokedby, revokedcode, revokedreason FROM certificates LIMIT 1`,
 		`INSERT INTO revocation_lists SELECT 'more', fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate FROM revocation_lists LIMIT 1`,
 		`INSERT INTO ended_sign_ins SELECT 'more', until FROM ended_sign_ins LIMIT 1`,
+		`INSERT INTO contacts SELECT 'more', mail, webhook, tells, targets, mailed, failure FROM contacts LIMIT 1`,
 	} {
 		i := s.intrude(t)
 		i.do(insert)
@@ -198,7 +205,7 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 func TestARowThatIsThereTwiceInATableWithoutItsKeyIsFound(t *testing.T) {
 	s := tell(t)
 	for _, table := range []string{"configuration", "operations", "operation_keys", "approvals", "sign_orders", "administration_sessions", "session_authorisations",
-		"certificates", "revocation_lists", "ended_sign_ins"} {
+		"certificates", "revocation_lists", "ended_sign_ins", "contacts"} {
 		i := s.intrude(t)
 		for _, text := range []string{`CREATE TABLE copy AS SELECT * FROM ` + table, `DROP TABLE ` + table, `ALTER TABLE copy RENAME TO ` + table} {
 			if _, err := i.db.Exec(text); err != nil {

@@ -70,6 +70,7 @@ func (w *World) Story() {
 	w.sessions()
 	w.certificates()
 	w.signIns()
+	w.contacts()
 	w.clock()
 	open := w.Create("olga", 2, nil, "fw-two", "fw-zero")
 	w.Approve(open, "alice", "bob")
@@ -240,6 +241,20 @@ func (w *World) signIns() {
 	w.Enable("eve", false)
 	w.must(signOut("eve", disabled))
 	w.Enable("eve", true)
+}
+
+// contacts are what alice and bob want to be told: he nothing any more.
+func (w *World) contacts() {
+	w.Helper()
+	choose := func(who law.SubjectID, c keyserver.Contact) error {
+		_, err := w.Server.SetContact(w.Context(), w.Caller(who), c, false)
+		return err
+	}
+	c := keyserver.Contact{Tells: []keyserver.Kind{keyserver.KindWaiting, keyserver.KindChange}, Mail: "alice@example.com"}
+	c.Webhook = keyserver.Webhook{URL: "https://hooks.example.com/", Format: keyserver.FormatChat}
+	w.must(choose("alice", c))
+	w.must(choose("bob", c))
+	w.must(choose("bob", keyserver.Contact{}))
 }
 
 func (w *World) configurationChanges() {

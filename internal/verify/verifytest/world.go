@@ -101,7 +101,8 @@ func (w *World) start() {
 	w.DB, err = store.Open(w.Context(), store.File(w.Path), store.Options{Clock: w.Now, Commit: w.commit})
 	w.must(err)
 	w.Server, err = keyserver.New(keyserver.Options{
-		DB: w.DB, Keystores: w.keystores(), LogKey: w.logKey, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Software: "test",
+		Notifications: &keyserver.Notifications{Reminder: time.Hour, Gather: time.Minute, MailDomains: []string{"example.com"}, Webhooks: true},
+		DB:            w.DB, Keystores: w.keystores(), LogKey: w.logKey, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Software: "test",
 	})
 	w.must(err)
 	w.must(w.Server.Start(w.Context()))

@@ -161,6 +161,45 @@ CREATE TABLE ended_sign_ins (                       -- with a browser, by a sign
   until BIGINT           NOT NULL                   -- when it would have ended by itself
 );
 
+-- What subjects have chosen to be told, and by what.
+CREATE TABLE contacts (
+  subject   TEXT COLLATE "C" PRIMARY KEY,
+  mail      BIGINT           NOT NULL,              -- 1: by e-mail
+  webhook   TEXT COLLATE "C" NOT NULL,              -- format of its messages; empty: none
+  tells     TEXT COLLATE "C" NOT NULL,              -- JSON: of what
+  targets   BYTEA            NOT NULL,              -- where messages go, sealed
+  mailed    BIGINT           NOT NULL,              -- no e-mail before that; 0: none was sent yet
+  failure   TEXT COLLATE "C" NOT NULL               -- why the last message could not be sent; empty: it was
+);
+
+-- What people are yet to be told of, written together with the event. No event tells of what becomes of it.
+CREATE TABLE outbox (
+  event     BIGINT           NOT NULL,              -- entry of the audit log
+  type      TEXT COLLATE "C" NOT NULL,              -- of the event; reminder: of one that is due later
+  operation TEXT COLLATE "C" NOT NULL,
+  actor     TEXT COLLATE "C" NOT NULL,              -- who did it; empty: the server
+  due       BIGINT           NOT NULL,
+  PRIMARY KEY (event, type)
+);
+CREATE INDEX outbox_due ON outbox (due);
+
+-- Messages to be sent, one for each recipient and way. They are removed once sent, or given up.
+CREATE TABLE notices (
+  id        TEXT COLLATE "C" PRIMARY KEY,
+  event     BIGINT           NOT NULL,
+  type      TEXT COLLATE "C" NOT NULL,
+  kind      TEXT COLLATE "C" NOT NULL,              -- waiting, expiring, change or test
+  operation TEXT COLLATE "C" NOT NULL,
+  actor     TEXT COLLATE "C" NOT NULL,
+  recipient TEXT COLLATE "C" NOT NULL,              -- subject, or name of a channel
+  way       TEXT COLLATE "C" NOT NULL,              -- mail, webhook or channel
+  created   BIGINT           NOT NULL,
+  due       BIGINT           NOT NULL,              -- of one that is being sent: when the attempt is given up
+  attempts  BIGINT           NOT NULL
+);
+CREATE INDEX notices_due       ON notices (due);
+CREATE INDEX notices_recipient ON notices (recipient, way, due);
+
 CREATE TABLE sign_orders (
   id             TEXT COLLATE "C" PRIMARY KEY,
   operation      TEXT COLLATE "C" NOT NULL REFERENCES operations (id),

@@ -1,0 +1,345 @@
+package keyserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
+)
+
+// Way is how a message is sent.
+type Way string
+
+const (
+	WayMail    Way = "mail"
+	WayWebhook Way = "webhook" // of a subject
+	WayChannel Way = "channel" // a webhook of the server
+)
+
+const (
+	noticeBatch = 64               // messages taken in one transaction
+	mostInMail  = 50               // operations in one e-mail
+	noticeLease = 2 * time.Minute  // how long sending one may take; then it is sent again
+	firstAgain  = 10 * time.Second // after the first attempt that failed; twice that after the next
+	latestAgain = time.Hour
+	noticeAge   = 72 * time.Hour // what could not be sent for so long is given up
+	maxFailure  = 500            // bytes that are kept of why
+)
+
+// Notice is something that a recipient is told of.
+type Notice struct {
+	ID        string // UUIDv7
+	Kind      Kind
+	Event     audit.Type // what happened; empty of a test
+	By        string     // display name of who did it; empty: the server
+	At        time.Time
+	Operation NoticedOperation // of a test the zero one
+	attempts  int
+}
+
+// NoticedOperation is what a message says of an operation: nothing that its orderer has written.
+type NoticedOperation struct {
+	ID      law.OperationID
+	Digest  law.Digest
+	State   law.State // now
+	Orderer string    // display name
+	Keys    []law.KeyGrant
+	Expires time.Time
+}
+
+// Message is what is sent to one recipient at a time: of an e-mail all that is due, else one notice.
+type Message struct {
+	ID      string // the same if the same is sent again
+	Way     Way
+	To      law.SubjectID // empty: a channel
+	Name    string        // of the subject, for people, or of the channel
+	Mail    string
+	Webhook Webhook
+	Notices []Notice
+	Created time.Time
+}
+
+// TakeMessages addresses what the outbox holds and returns messages that are due. Each is to be answered with
+// [Keyserver.MessageSent] or [Keyserver.MessageFailed]; if it is not, it is sent again: at least once, seldom twice.
+func (k *Keyserver) TakeMessages(ctx context.Context) ([]Message, error) {
+	due, err := look(ctx, k, func(r *store.Reader) (bool, error) {
+		outgoing, err := r.Outbox(r.Now(), 1)
+		if err != nil || len(outgoing) > 0 {
+			return true, err
+		}
+		notices, err := r.Notices(r.Now(), 1)
+		return len(notices) > 0, err
+	})
+	if err != nil || !due {
+		return nil, err
+	}
+	return update(ctx, k, func(tx *store.Tx) ([]Message, error) {
+		outgoing, err := tx.Outbox(tx.Now(), noticeBatch)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range outgoing {
+			if err := k.address(tx, o); err != nil {
+				return nil, err
+			}
+		}
+		return k.take(tx)
+	})
+}
+
+// address makes messages of what is to be told, by what everybody has chosen now.
+func (k *Keyserver) address(tx *store.Tx, o store.Outgoing) error {
+	stored, known, err := tx.Operation(o.Operation)
+	if err == nil && !known {
+		err = fmt.Errorf("operation %s is not there", o.Operation)
+	}
+	if err != nil {
+		return err
+	}
+	op := stored.Operation
+	var messages []store.Notice
+	add := func(kind Kind, recipient string, way Way) error {
+		id, err := newID()
+		messages = append(messages, store.Notice{ID: id, Outgoing: o, Kind: string(kind), Recipient: recipient, Way: string(way), Created: tx.Now()})
+		messages[len(messages)-1].Due = tx.Now()
+		return err
+	}
+	tell := func(kind Kind, people []law.SubjectID) error {
+		for _, c := range k.notify.Channels {
+			if slices.Contains(c.Tells, kind) && len(people) > 0 {
+				if err := add(kind, c.Name, WayChannel); err != nil {
+					return err
+				}
+			}
+		}
+		for _, who := range people {
+			chosen, _, err := tx.Contact(who)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(chosen.Tells, string(kind)) {
+				continue
+			}
+			if chosen.Mail {
+				err = add(kind, string(who), WayMail)
+			}
+			if err == nil && chosen.Webhook != "" {
+				err = add(kind, string(who), WayWebhook)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch o.Type {
+	case audit.OperationCreated:
+		err = tell(KindWaiting, op.Awaited(tx.Facts(), tx.Now()))
+		if at := op.Expires.Add(-k.reminder(op)); err == nil && tx.Now().Before(at) {
+			err = tx.Remind(o, at)
+		}
+	case store.Reminder:
+		err = tell(KindExpiring, op.Awaited(tx.Facts(), tx.Now()))
+	case audit.OperationLapsed:
+		err = tell(KindWaiting, op.Awaited(tx.Facts(), tx.Now()))
+		if err == nil {
+			err = tell(KindChange, []law.SubjectID{op.Orderer.Subject})
+		}
+	default:
+		err = tell(KindChange, []law.SubjectID{op.Orderer.Subject})
+	}
+	if err != nil {
+		return err
+	}
+	return tx.Address(o, messages)
+}
+
+// reminder is how long before its end people are told again of an operation: never in the first half of its validity.
+func (k *Keyserver) reminder(o law.Operation) time.Duration {
+	return min(k.notify.Reminder, o.Expires.Sub(o.Created)/2)
+}
+
+// take leases messages that are due. What is of no use any more is forgotten.
+func (k *Keyserver) take(tx *store.Tx) ([]Message, error) {
+	due, err := tx.Notices(tx.Now(), noticeBatch)
+	if err != nil {
+		return nil, err
+	}
+	var all []Message
+	mailed := map[string]bool{}
+	for _, n := range due {
+		if Way(n.Way) == WayMail && mailed[n.Recipient] {
+			continue
+		}
+		m, more := Message{Way: Way(n.Way), Name: n.Recipient}, []store.Notice{n}
+		if m.Way != WayChannel {
+			if more, err = k.toSubject(tx, &m, n); err != nil {
+				return nil, err
+			}
+			mailed[n.Recipient] = mailed[n.Recipient] || m.Way == WayMail
+		}
+		for _, one := range more {
+			useful, notice, err := k.notice(&tx.Reader, m, one)
+			if err == nil && !useful {
+				err = tx.Forget(one.ID)
+			} else if err == nil {
+				m.Notices = append(m.Notices, notice)
+				err = tx.Postpone(one.ID, tx.Now().Add(noticeLease), one.Attempts+1)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if len(m.Notices) > 0 {
+			m.ID, m.Created = m.Notices[0].ID, tx.Now()
+			if m.Way == WayMail {
+				m.ID = nameNotices(m.Notices)
+			}
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// toSubject fills in where a message to a subject goes, and returns what is in it: nothing if it is too early for another
+// e-mail.
+func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]store.Notice, error) {
+	m.To = law.SubjectID(first.Recipient)
+	who, _ := tx.Facts().Subject(m.To)
+	chosen, err := k.contact(&tx.Reader, m.To)
+	if err != nil {
+		return nil, err
+	}
+	m.Name, m.Mail, m.Webhook = who.Name, chosen.Mail, chosen.Webhook
+	if m.Way == WayWebhook {
+		return []store.Notice{first}, nil
+	}
+	stored, _, err := tx.Contact(m.To)
+	if err != nil {
+		return nil, err
+	}
+	if tx.Now().Before(stored.Mailed) {
+		return nil, tx.PostponeAll(first.Recipient, first.Way, stored.Mailed)
+	}
+	more, err := tx.NoticesTo(first.Recipient, first.Way, tx.Now(), mostInMail)
+	if err == nil {
+		err = tx.MailAfter(m.To, tx.Now().Add(k.notify.Gather))
+	}
+	return more, err
+}
+
+// notice is what is said of a stored one. It is of no use if nobody is to act on it, or may see it, any more.
+func (k *Keyserver) notice(r *store.Reader, m Message, n store.Notice) (useful bool, out Notice, err error) {
+	who, known := r.Facts().Subject(m.To)
+	nowhere := m.Way == WayMail && m.Mail == "" || m.Way == WayWebhook && m.Webhook.URL == ""
+	if nowhere || m.To != "" && (!known || !who.Enabled) {
+		return false, Notice{}, nil
+	}
+	out = Notice{ID: n.ID, Kind: Kind(n.Kind), Event: n.Type, At: n.Created, attempts: n.Attempts}
+	if out.Kind == KindTest {
+		return true, out, nil
+	}
+	stored, known, err := r.Operation(n.Operation)
+	if err != nil || !known {
+		return false, Notice{}, err
+	}
+	o := stored.Operation
+	switch awaited := o.Awaited(r.Facts(), r.Now()); {
+	case out.Kind == KindChange:
+		useful = m.To == "" || r.Facts().Sees(m.To, o)
+	case m.To == "":
+		useful = len(awaited) > 0
+	default:
+		useful = slices.Contains(awaited, m.To)
+	}
+	out.By = nameOf(r.Facts(), n.Actor)
+	out.Operation = NoticedOperation{
+		ID: o.ID, Digest: o.Digest(), State: o.State(r.Facts(), r.Now()), Orderer: nameOf(r.Facts(), o.Orderer.Subject), Keys: o.Keys, Expires: o.Expires,
+	}
+	return useful, out, nil
+}
+
+func nameOf(f law.Facts, id law.SubjectID) string {
+	if who, known := f.Subject(id); known {
+		return who.Name
+	}
+	return string(id)
+}
+
+// digestOf names what is in an e-mail.
+func nameNotices(notices []Notice) string {
+	var ids strings.Builder
+	for _, n := range notices {
+		ids.WriteString(n.ID + "\n")
+	}
+	sum := sha256.Sum256([]byte(ids.String()))
+	return hex.EncodeToString(sum[:16])
+}
+
+// MessageSent stores that a message was sent.
+func (k *Keyserver) MessageSent(ctx context.Context, m Message) error {
+	_, err := update(ctx, k, func(tx *store.Tx) (struct{}, error) {
+		for _, n := range m.Notices {
+			if err := tx.Forget(n.ID); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, m.reached(tx, "")
+	})
+	return err
+}
+
+// reached stores for the recipient how sending went.
+func (m Message) reached(tx *store.Tx, failure string) error {
+	if m.To == "" {
+		return nil
+	}
+	return tx.Reached(m.To, failure)
+}
+
+// MessageFailed stores that a message could not be sent, and why, for its recipient. It is sent again, later after each
+// attempt, unless it failed for good or is old.
+func (k *Keyserver) MessageFailed(ctx context.Context, m Message, why string, forGood bool) error {
+	why = strings.ToValidUTF8(why[:min(len(why), maxFailure)], "")
+	givenUp, err := update(ctx, k, func(tx *store.Tx) (int, error) {
+		givenUp := 0
+		for _, n := range m.Notices {
+			var err error
+			if forGood || tx.Now().Sub(n.At) > noticeAge {
+				givenUp++
+				err = tx.Forget(n.ID)
+			} else {
+				err = tx.Postpone(n.ID, tx.Now().Add(min(firstAgain<<min(n.attempts, 20), latestAgain)), n.attempts+1)
+			}
+			if err != nil {
+				return 0, err
+			}
+		}
+		if m.Way == WayMail {
+			if err := tx.MailAfter(m.To, tx.Now()); err != nil {
+				return 0, err
+			}
+		}
+		return givenUp, m.reached(tx, why)
+	})
+	if givenUp > 0 {
+		k.log.ErrorContext(ctx, "messages were given up", slog.String("to", m.recipient()), slog.Int("messages", givenUp), slog.String("error", why))
+	}
+	return err
+}
+
+// recipient is how the log calls a message's recipient: never where the message goes.
+func (m Message) recipient() string {
+	if m.To == "" {
+		return "channel " + m.Name
+	}
+	return fmt.Sprintf("%s by %s", m.To, m.Way)
+}

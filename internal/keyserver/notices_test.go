@@ -1,0 +1,318 @@
+package keyserver_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/testkit"
+)
+
+const gather = 5 * time.Minute
+
+func notifying() *keyserver.Notifications {
+	return &keyserver.Notifications{Reminder: time.Hour, Gather: gather, MailDomains: []string{"example.com"}, Webhooks: true}
+}
+
+func newTelling(t *testing.T) *testkit.Kit {
+	return testkit.NewWith(t, testkit.Options{Notifications: notifying()})
+}
+
+// choose has somebody choose, and takes the test messages.
+func choose(k *testkit.Kit, who law.SubjectID, c keyserver.Contact) {
+	k.Helper()
+	if _, err := k.Keyserver.SetContact(k.Context(), k.Caller(who), c, false); err != nil {
+		k.Fatal(err)
+	}
+	sent(k, take(k)...)
+	k.Clock.Step(gather)
+}
+
+func mailTo(who law.SubjectID, tells ...keyserver.Kind) keyserver.Contact {
+	return keyserver.Contact{Tells: tells, Mail: string(who) + "@example.com"}
+}
+
+func hook(tells ...keyserver.Kind) keyserver.Contact {
+	return keyserver.Contact{Tells: tells, Webhook: keyserver.Webhook{URL: "https://hooks.example.com/x", Format: keyserver.FormatStandard}}
+}
+
+func take(k *testkit.Kit) []keyserver.Message {
+	k.Helper()
+	all, err := k.Keyserver.TakeMessages(k.Context())
+	if err != nil {
+		k.Fatal(err)
+	}
+	return all
+}
+
+func sent(k *testkit.Kit, all ...keyserver.Message) {
+	k.Helper()
+	for _, m := range all {
+		if err := k.Keyserver.MessageSent(k.Context(), m); err != nil {
+			k.Fatal(err)
+		}
+	}
+}
+
+// said is what messages say, a line each: to whom, of what kind, what has happened and which operation, by its description.
+func said(k *testkit.Kit, all []keyserver.Message) []string {
+	var lines []string
+	for _, m := range all {
+		for _, n := range m.Notices {
+			lines = append(lines, fmt.Sprintf("%s %s %s %s", m.Name, m.Way, n.Kind, n.Event))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// wantSaid takes all messages there are, and has them sent.
+func wantSaid(k *testkit.Kit, want ...string) {
+	k.Helper()
+	all := take(k)
+	slices.Sort(want)
+	if got := said(k, all); !slices.Equal(got, want) {
+		k.Errorf("said is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	sent(k, all...)
+}
+
+func TestThoseAreToldWhoseApprovalIsLackingAndTheOrdererOfEveryChange(t *testing.T) {
+	k := newTelling(t)
+	for _, who := range []law.SubjectID{"alice", "bob"} {
+		choose(k, who, mailTo(who, keyserver.KindWaiting))
+	}
+	choose(k, "carol", hook(keyserver.KindWaiting, keyserver.KindExpiring))
+	choose(k, "olga", hook(keyserver.KindChange))
+	choose(k, "eve", hook(keyserver.KindChange, keyserver.KindWaiting, keyserver.KindExpiring))
+	o := k.Create(testkit.Ask("fw-prod"))
+	wantSaid(k, "The alice mail waiting operation-created", "The bob mail waiting operation-created", "The carol webhook waiting operation-created")
+	wantSaid(k)
+	k.Approve(o, "alice")
+	wantSaid(k, "The olga webhook change operation-approved")
+	k.Approve(o, "bob")
+	wantSaid(k, "The olga webhook change operation-approved", "The olga webhook change operation-became-approved")
+	k.Clock.Step(gather)
+	if _, err := k.Keyserver.Withdraw(k.Context(), k.Caller("alice"), o.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(k, "The olga webhook change operation-withdrawn", "The olga webhook change operation-lapsed",
+		"The alice mail waiting operation-lapsed", "The carol webhook waiting operation-lapsed")
+	if _, err := k.Keyserver.Revoke(k.Context(), k.Caller("olga"), o.ID, "no"); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(k, "The olga webhook change operation-revoked")
+}
+
+func TestApproversAreRemindedBeforeAnOperationExpires(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "alice", mailTo("alice", keyserver.KindExpiring))
+	choose(k, "carol", hook(keyserver.KindExpiring))
+	ask := testkit.Ask("fw-prod")
+	ask.Validity = 4 * time.Hour
+	k.Create(ask)
+	short := ask
+	short.Validity = 30 * time.Minute
+	k.Create(short)
+	wantSaid(k)
+	k.Clock.Step(15*time.Minute - 1)
+	wantSaid(k)
+	k.Clock.Step(1) // half of its validity
+	wantSaid(k, "The alice mail expiring reminder", "The carol webhook expiring reminder")
+	k.Clock.Step(165*time.Minute - 1)
+	k.Beat()
+	wantSaid(k)
+	k.Clock.Step(1)
+	wantSaid(k, "The alice mail expiring reminder", "The carol webhook expiring reminder")
+}
+
+func TestWhatNobodyCanActOnAnyMoreIsNotTold(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "alice", mailTo("alice", keyserver.KindWaiting))
+	choose(k, "bob", mailTo("bob", keyserver.KindWaiting))
+	choose(k, "olga", hook(keyserver.KindChange))
+	gone, over := k.Create(testkit.Ask("fw-prod")), k.Create(testkit.Ask("fw-one"))
+	all := take(k)
+	for _, m := range all {
+		if err := k.Keyserver.MessageFailed(k.Context(), m, "no route", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := said(k, all); len(got) != 4 {
+		t.Fatalf("taken are %q", got)
+	}
+	k.Approve(over, "alice") // nothing is lacking any more
+	k.Approve(gone, "alice") // she is not, bob is
+	k.Clock.Step(time.Minute)
+	wantSaid(k, "The bob mail waiting operation-created", "The olga webhook change operation-approved",
+		"The olga webhook change operation-approved", "The olga webhook change operation-became-approved")
+	k.Approve(gone, "bob")
+	k.Enable("olga", false)
+	wantSaid(k)
+}
+
+func TestEMailsToOnePersonAreGathered(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "alice", mailTo("alice", keyserver.KindWaiting))
+	k.Create(testkit.Ask("fw-one"))
+	wantSaid(k, "The alice mail waiting operation-created") // the first at once
+	k.Create(testkit.Ask("fw-one"))
+	k.Create(testkit.Ask("fw-prod"))
+	wantSaid(k)
+	k.Clock.Step(gather - 1)
+	wantSaid(k)
+	k.Clock.Step(1)
+	all := take(k)
+	if len(all) != 1 || len(all[0].Notices) != 2 || all[0].Mail != "alice@example.com" {
+		t.Fatalf("taken are %+v", all)
+	}
+	if more := take(k); len(more) != 0 {
+		t.Errorf("taken again are %+v", more)
+	}
+	sent(k, all...)
+}
+
+func TestAMessageThatWasNotSentIsSentAgainLaterAndAtLastGivenUp(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "carol", hook(keyserver.KindWaiting))
+	ask := testkit.Ask("fw-prod")
+	ask.Validity = 24 * time.Hour
+	k.Create(ask)
+	first := take(k)
+	if len(first) != 1 || len(take(k)) != 0 {
+		t.Fatalf("taken are %+v", first)
+	}
+	k.Clock.Step(2 * time.Minute) // the server was gone while it sent it
+	again := take(k)
+	if len(again) != 1 || again[0].ID != first[0].ID {
+		t.Fatalf("taken again are %+v, first %+v", again, first)
+	}
+	attempts := 0
+	for wait := 20 * time.Second; wait <= time.Hour; wait = min(2*wait, time.Hour) {
+		if err := k.Keyserver.MessageFailed(k.Context(), again[0], "refused to connect", false); err != nil {
+			t.Fatal(err)
+		}
+		chosen, err := k.Keyserver.Contact(k.Context(), k.Caller("carol"))
+		if err != nil || chosen.Failure != "refused to connect" {
+			t.Fatalf("contact %+v, %v", chosen, err)
+		}
+		k.Clock.Step(wait - 1)
+		if early := take(k); len(early) != 0 {
+			t.Fatalf("attempt %d is made too early: %+v", attempts+2, early)
+		}
+		k.Clock.Step(1)
+		if again = take(k); len(again) != 1 || again[0].ID != first[0].ID {
+			t.Fatalf("attempt %d takes %+v", attempts+2, again)
+		}
+		if attempts++; wait == time.Hour && attempts > 10 {
+			break
+		}
+	}
+	if err := k.Keyserver.MessageFailed(k.Context(), again[0], "gone", true); err != nil {
+		t.Fatal(err)
+	}
+	k.Clock.Step(2 * time.Hour)
+	wantSaid(k)
+}
+
+func TestWhatIsToBeToldOutlivesTheServer(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "carol", hook(keyserver.KindWaiting))
+	k.Create(testkit.Ask("fw-prod"))
+	k.Restart()
+	wantSaid(k, "The carol webhook waiting operation-created")
+}
+
+func TestAChannelIsToldOfAllOperationsThatWait(t *testing.T) {
+	n := notifying()
+	n.Channels = []keyserver.Channel{{Name: "releases", Tells: []keyserver.Kind{keyserver.KindWaiting, keyserver.KindChange}}}
+	k := testkit.NewWith(t, testkit.Options{Notifications: n})
+	o := k.Create(testkit.Ask("fw-one"))
+	k.Create(testkit.Ask("fw-dev")) // waits for nobody
+	wantSaid(k, "releases channel waiting operation-created", "releases channel change operation-became-approved")
+	k.Approve(o, "alice")
+	wantSaid(k, "releases channel change operation-approved", "releases channel change operation-became-approved")
+}
+
+func TestAMessageHoldsNothingThatTheOrdererWrote(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "alice", mailTo("alice", keyserver.KindWaiting))
+	ask := testkit.Ask("fw-one")
+	ask.Description, ask.Context = "see https://evil.example", "call 555 now"
+	k.Create(ask)
+	all := take(k)
+	if text := fmt.Sprintf("%+v", all); len(all) != 1 || strings.Contains(text, "evil") || strings.Contains(text, "555") {
+		t.Errorf("messages are %s", text)
+	}
+	sent(k, all...)
+}
+
+func TestAServerThatSendsNoMessagesKeepsNothingToBeTold(t *testing.T) {
+	k := testkit.New(t)
+	k.Create(testkit.Ask("fw-one"))
+	if all := take(k); len(all) != 0 {
+		t.Errorf("messages are %+v", all)
+	}
+}
+
+func TestTwoServersSendEachMessageOnce(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Notifications: notifying(), Shared: true})
+	choose(k, "carol", hook(keyserver.KindWaiting))
+	choose(k, "alice", hook(keyserver.KindWaiting))
+	other := k.Another()
+	for range 10 {
+		k.Create(testkit.Ask("fw-prod"))
+	}
+	messages := make(chan keyserver.Message, 100)
+	testkit.Race(8, func(i int) {
+		server := k
+		if i%2 == 1 {
+			server = other
+		}
+		all, err := server.Keyserver.TakeMessages(k.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, m := range all {
+			messages <- m
+		}
+	})
+	close(messages)
+	ids := map[string]int{}
+	for m := range messages {
+		ids[m.ID]++
+		sent(k, m)
+	}
+	for id, n := range ids {
+		if n != 1 {
+			t.Errorf("message %s was taken %d times", id, n)
+		}
+	}
+	if len(ids) != 20 {
+		t.Errorf("%d messages were taken, not 20", len(ids))
+	}
+}
+
+func TestWhatSomebodyChoseIsAnEventWithoutWhereMessagesGo(t *testing.T) {
+	k := newTelling(t)
+	if _, err := k.Keyserver.SetContact(k.Context(), k.Caller("alice"), keyserver.Contact{
+		Tells: []keyserver.Kind{keyserver.KindWaiting, keyserver.KindChange}, Mail: "alice.a@example.com",
+		Webhook: keyserver.Webhook{URL: "https://hooks.example.com/secret", Format: keyserver.FormatChat},
+	}, false); err != nil {
+		t.Fatal(err)
+	}
+	events := k.EventsOf("", audit.ContactChanged)
+	if len(events) != 1 {
+		t.Fatalf("events are %+v", events)
+	}
+	leaf, err := events[0].Leaf()
+	if err != nil || !strings.Contains(string(leaf), `"contact":{"mail":true,"tells":["change","waiting"],"webhook":"chat"}`) ||
+		strings.Contains(string(leaf), "example.com") {
+		t.Errorf("leaf is %s, %v", leaf, err)
+	}
+}
