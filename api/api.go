@@ -42,6 +42,7 @@ const (
 	PathReady            = "/api/ready"
 	PathVersion          = "/api/version"
 	PathWhoAmI           = "/api/whoami"
+	PathContact          = "/api/notifications"
 	PathKeys             = "/api/keys"
 	PathKey              = "/api/keys/{keyid}"
 	PathPublicKey        = "/api/keys/{keyid}/publickey"

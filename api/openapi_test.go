@@ -112,7 +112,7 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 		"NewOperation": api.NewOperation{}, "KeyUsageRestriction": api.KeyUsageRestriction{}, "Artifact": api.Artifact{},
 		"NewApproval": api.NewApproval{}, "Ending": api.Ending{}, "NewSignOrder": api.NewSignOrder{},
 		"Health": api.Health{}, "Readiness": api.Readiness{}, "Check": api.Check{}, "Version": api.Version{},
-		"Self": api.Self{}, "Role": api.Role{}, "Keys": api.Keys{}, "Key": api.Key{}, "KeyAttributes": api.KeyAttributes{},
+		"Self": api.Self{}, "NewContact": api.NewContact{}, "NewWebhook": api.NewWebhook{}, "Contact": api.Contact{}, "Webhook": api.Webhook{}, "Role": api.Role{}, "Keys": api.Keys{}, "Key": api.Key{}, "KeyAttributes": api.KeyAttributes{},
 		"Operations": api.Operations{}, "Operation": api.Operation{}, "Principal": api.Principal{}, "OperationKey": api.OperationKey{},
 		"Claim": api.Claim{}, "Approval": api.Approval{}, "Ended": api.Ended{},
 		"SignOrders": api.SignOrders{}, "SignOrder": api.SignOrder{}, "Events": api.Events{},

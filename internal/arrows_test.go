@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"internal/verify":            {"internal/law", "internal/audit", "internal/keystore"},
 	"internal/verify/database":   {"internal/law", "internal/audit", "internal/keystore", "internal/store", "internal/verify"},
 	"internal/keyserver":         {"internal/law", "internal/audit", "internal/keystore", "internal/pki", "internal/store"},
+	"internal/notify":            {"internal/law", "internal/audit", "internal/keyserver"},
 	"internal/httpapi":           {"api", "internal/law", "internal/limits", "internal/audit", "internal/keystore", "internal/identity", "internal/keyserver", "internal/policy"},
 	"internal/webui":             {"api", "internal/law", "internal/limits", "internal/audit", "internal/identity", "internal/keyserver", "internal/pki", "internal/policy"},
 	"api":                        {},
@@ -43,7 +44,7 @@ var arrows = map[string][]string{
 	"cmd/ks":                     {"api", "client", "internal/law", "internal/audit", "internal/keystore", "internal/policy", "internal/verify"},
 	"cmd/keyserver": {
 		"internal/law", "internal/limits", "internal/audit", "internal/config", "internal/coredump", "internal/httpapi", "internal/identity", "internal/keyserver", "internal/keystore",
-		"internal/keystore/hsm", "internal/keystore/software", "internal/store", "internal/verify", "internal/verify/database", "internal/webui",
+		"internal/keystore/hsm", "internal/keystore/software", "internal/store", "internal/verify", "internal/verify/database", "internal/webui", "internal/notify",
 	},
 	"cmd/keyserver-hsm": {"internal/law", "internal/keystore", "internal/keystore/hsm", "internal/coredump"},
 	"cmd/devidp":        {},
@@ -52,7 +53,7 @@ var arrows = map[string][]string{
 // kits serve tests and trials.
 var kits = []string{
 	"internal/testkit", "internal/keystore/keystoretest", "internal/keystore/hsm/hsmtest", "internal/identity/identitytest", "internal/store/storetest", "internal/store/postgrestest",
-	"internal/verify/verifytest",
+	"internal/verify/verifytest", "internal/notify/notifytest",
 	"internal/law/mutants", "e2e/demo", "e2e/bench", "e2e/stand", "e2e/pkcs11shim", "e2e/browser",
 }
 
@@ -61,7 +62,7 @@ var only = map[string][]string{
 	"database/sql":                      {"internal/store"},
 	"modernc.org/sqlite":                {"internal/store"},
 	"github.com/jackc/pgx/v5":           {"internal/store"},
-	"net/http":                          {"api", "internal/httpapi", "internal/webui", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
+	"net/http":                          {"api", "internal/httpapi", "internal/webui", "internal/notify", "internal/identity", "client", "cmd/keyserver", "cmd/ks", "cmd/devidp"},
 	"github.com/zitadel/oidc/v3/pkg/op": {"cmd/devidp"},
 	"github.com/miekg/pkcs11":           {"cmd/keyserver-hsm"}, // which is cgo
 	"github.com/chromedp/chromedp":      {},

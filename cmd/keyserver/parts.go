@@ -142,7 +142,7 @@ func checkSecrets(c config.Config) []error {
 			problems = append(problems, fmt.Errorf("web: client-secret: %w", err))
 		}
 	}
-	return problems
+	return append(problems, checkMessages(c)...)
 }
 
 func checkPrograms(name string, c config.PKCS11) []error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,7 @@ import (
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/software"
+	"example.org/keyserver/internal/notify"
 )
 
 // drain is how long requests under way may take when the server stops. It is longer than a signature may.
@@ -65,7 +67,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	defer func() { err = errors.Join(err, keystores.Close()) }()
 	k, err := keyserver.New(keyserver.Options{
 		DB: db, Keystores: keystores, LogKey: logKey, Log: log, Software: version(), Mode: lawMode(cfg),
-		Limits: keyserver.Limits{PendingOperations: cfg.Limits.PendingOperations},
+		Limits: keyserver.Limits{PendingOperations: cfg.Limits.PendingOperations}, Notifications: notifications(cfg),
 	})
 	if err != nil {
 		return err
@@ -77,7 +79,13 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err := checkIssuers(cfg, facts.Issuers()); err != nil {
 		return err
 	}
-	listeners, err := p.listen(cfg, k, logKey, log)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	messages, err := p.sender(cfg, k, metrics, log)
+	if err != nil {
+		return err
+	}
+	listeners, err := p.listen(cfg, k, logKey, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -88,7 +96,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err != nil {
 		return errors.Join(err, closeSockets(listeners))
 	}
-	return run(ctx, k, listeners, log)
+	return run(ctx, k, messages, listeners, log)
 }
 
 // listener is one server on its socket.
@@ -99,9 +107,7 @@ type listener struct {
 }
 
 // listen takes the sockets. Nobody is answered on them yet.
-func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, logKey string, log *slog.Logger) ([]listener, error) {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+func (p *program) listen(cfg config.Config, k *keyserver.Keyserver, logKey string, metrics *prometheus.Registry, log *slog.Logger) ([]listener, error) {
 	auth := identity.New(identity.Options{Now: p.now, Development: cfg.Mode == config.Development})
 	api, err := httpapi.New(httpapi.Options{
 		Keyserver: k, Log: log, Now: p.now, Mode: string(cfg.Mode), Software: version(), Registry: metrics,
@@ -166,13 +172,13 @@ func (p *program) announce(cfg config.Config, k *keyserver.Keyserver, listeners 
 }
 
 // run serves until the context ends or a listener fails, then lets the requests under way finish.
-func run(ctx context.Context, k *keyserver.Keyserver, listeners []listener, log *slog.Logger) error {
+func run(ctx context.Context, k *keyserver.Keyserver, messages *notify.Sender, listeners []listener, log *slog.Logger) error {
 	beats, still := context.WithCancel(context.WithoutCancel(ctx))
-	beating := make(chan struct{})
-	go func() {
-		defer close(beating)
-		k.Run(beats)
-	}()
+	var beating sync.WaitGroup
+	beating.Go(func() { k.Run(beats) })
+	if messages != nil {
+		beating.Go(func() { messages.Run(beats) })
+	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		log.Info("listening", slog.String("for", l.name), slog.String("address", l.address()))
@@ -191,7 +197,7 @@ func run(ctx context.Context, k *keyserver.Keyserver, listeners []listener, log 
 		err = errors.Join(err, l.stop(last, log))
 	}
 	still()
-	<-beating
+	beating.Wait()
 	return err
 }
 

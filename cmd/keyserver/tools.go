@@ -122,6 +122,9 @@ func (p *program) clockAcceptCommand(read func() (config.Config, error)) *cobra.
 			return err
 		}
 		defer func() { err = errors.Join(err, db.Close()) }()
+		if cfg.Notifications != nil {
+			db.KeepOutbox() // orderers are told that their operations have expired
+		}
 		ended, err := keyserver.AcceptClock(ctx, db)
 		if err != nil {
 			return fmt.Errorf("accepting the clock: %w", err)

@@ -20,7 +20,7 @@ func everyCommand(file string) [][]string {
 	const op = "0192f0c1-0000-7000-8000-000000000001"
 	digest := strings.Repeat("0", 64)
 	return [][]string{
-		{"whoami"}, {"keys"}, {"keys", "fw"}, {"keys", "fw", "--pem"},
+		{"whoami"}, {"notifications", "show"}, {"notifications", "set", "--nothing"}, {"keys"}, {"keys", "fw"}, {"keys", "fw", "--pem"},
 		{"operation", "create", "--key", "fw=1", "--description", "d", "--context", "c", "--valid", "1h"},
 		{"operation", "create", "--key", "fw=1", "--description", "d", "--context", "c", "--valid", "1h", "--artifact", file},
 		{"operation", "list"}, {"operation", "show", op}, {"operation", "wait", op}, {"operation", "approve", op, "--digest", digest},

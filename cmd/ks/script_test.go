@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
 )
@@ -70,7 +71,8 @@ func (s *stage) startServer(ts *testscript.TestScript, _ []string) {
 }
 
 func newKit(t testing.TB) *testkit.Kit {
-	return testkit.NewWith(t, testkit.Options{World: func(c *law.Configuration) {
+	notifications := &keyserver.Notifications{Reminder: time.Hour, Gather: time.Minute, MailDomains: []string{"example.com"}, Webhooks: true}
+	return testkit.NewWith(t, testkit.Options{Notifications: notifications, World: func(c *law.Configuration) {
 		key := testkit.Key("fw-rsa", 0)
 		key.Algorithm, key.Schemes = law.RSA2048, []law.Scheme{law.PKCS1v15, law.PSS}
 		c.Keys = append(c.Keys, key)

@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"example.org/keyserver/internal/law"
 )
 
 // Everything that somebody else wrote (descriptions, contexts, names, reasons, claims, problem details)
@@ -158,12 +160,5 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// shortDigest is the digest of an operation as people compare it: its first 16 hex digits in groups of
-// four, such as 3f2a-90c1-77de-04b8. The web pages show the same. It is for the eye only: programs compare
-// the whole digest, and the server accepts nothing less.
-func shortDigest(digest string) string {
-	if len(digest) < 16 {
-		return visible(digest)
-	}
-	return visible(digest[0:4] + "-" + digest[4:8] + "-" + digest[8:12] + "-" + digest[12:16])
-}
+// shortDigest is the digest of an operation as people compare it. The web pages show the same.
+func shortDigest(digest string) string { return visible(law.Digest(digest).Short()) }

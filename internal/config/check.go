@@ -46,6 +46,7 @@ func (c Config) Check() []error {
 	}
 	k.keystores(c)
 	k.web(c)
+	k.notifications(c)
 	k.limits(c.Limits)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		k.refuse("log: level %q is unknown; say debug, info, warn or error", c.Log.Level)

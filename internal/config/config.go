@@ -51,6 +51,8 @@ type Config struct {
 	Keystores []Keystore `yaml:"keystores"`
 	// Web is how people sign in at the pages. The zero value means that there are no pages.
 	Web *Web `yaml:"web,omitempty"`
+	// Notifications says what messages the server sends. The zero value means none.
+	Notifications *Notifications `yaml:"notifications,omitempty"`
 	// Limits keep one caller from taking everything. Its zero value is refused; Read fills in the defaults.
 	Limits Limits `yaml:"limits,omitempty"`
 	// Log is what the server writes about its running. Its zero value is refused; Read fills in the defaults.
@@ -167,6 +169,9 @@ func parse(data []byte, dir string, env func(string) (string, bool)) (Config, []
 	if c.Web != nil {
 		c.Web.complete()
 	}
+	if c.Notifications != nil {
+		c.Notifications.complete()
+	}
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -207,7 +212,7 @@ func (c *Config) secrets() []*Secret {
 	if c.Web != nil && c.Web.ClientSecret != nil {
 		secrets = append(secrets, c.Web.ClientSecret)
 	}
-	return secrets
+	return append(secrets, c.Notifications.secrets()...)
 }
 
 // Show writes the configuration that is in effect, as YAML that [Read] understands. Of a secret it shows

@@ -58,7 +58,7 @@ func read(t *testing.T, text string) Config {
 }
 
 func TestTheExamplesAreAccepted(t *testing.T) {
-	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "hsm.yaml", "web.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "hsm.yaml", "web.yaml", "notifications.yaml"} {
 		c, err := Read(filepath.Join("testdata", file), environment(nil))
 		if err != nil {
 			t.Fatal(err)

@@ -54,7 +54,7 @@ func TestTheReferenceSaysWhichFieldsAreOptional(t *testing.T) {
 func TestTheReferencesShowTheExamplesThatAreTested(t *testing.T) {
 	for file, in := range map[string]string{
 		"development.yaml": "configuration.md", "production.yaml": "configuration.md", "production-postgres.yaml": "configuration.md",
-		"hsm.yaml": "configuration.md", "web.yaml": "configuration.md", "bootstrap.yaml": "policy.md",
+		"hsm.yaml": "configuration.md", "web.yaml": "configuration.md", "notifications.yaml": "configuration.md", "bootstrap.yaml": "policy.md",
 	} {
 		if !strings.Contains(page(t, in), "```yaml\n"+example(t, file)+"```\n") {
 			t.Errorf("%s is not in %s as it is", file, in)

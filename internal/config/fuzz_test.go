@@ -7,7 +7,7 @@ import (
 
 // What is accepted, shown and read again is the same configuration.
 func FuzzConfig(f *testing.F) {
-	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "hsm.yaml", "web.yaml"} {
+	for _, file := range []string{"development.yaml", "production.yaml", "production-postgres.yaml", "hsm.yaml", "web.yaml", "notifications.yaml"} {
 		f.Add(example(f, file))
 	}
 	for _, c := range refusedConfigurations {

@@ -37,7 +37,7 @@ var refusedConfigurations = []refused{
 	{"a field nobody knows, of several", "directory: keys", "directory: keys\n      colour: blue",
 		"line 12, column 7: unknown field `colour`; the fields here are `directory` and `passphrase`"},
 	{"a field of another place", "log-key:", "passphrase:",
-		"line 6, column 1: unknown field `passphrase`; the fields here are `mode`, `listen`, `url`, `tls`, `metrics-listen`, `database`, `log-key`, `keystores`, `web`, `limits` and `log`\n" +
+		"line 6, column 1: unknown field `passphrase`; the fields here are `mode`, `listen`, `url`, `tls`, `metrics-listen`, `database`, `log-key`, `keystores`, `web`, `notifications`, `limits` and `log`\n" +
 			"line 1, column 1: the file lacks the field `log-key`"},
 	{"an unknown field in a flow mapping", "{file: passphrase}", "{flie: passphrase}",
 		"line 12, column 20: unknown field `flie`; did you mean `file`?"},

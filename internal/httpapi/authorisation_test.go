@@ -35,6 +35,8 @@ var matrix = map[string][]int{
 	"getReady":           {200, 200, 200, 200, 200, 200, 200},
 	"getVersion":         {200, 200, 200, 200, 200, 200, 200},
 	"getWhoami":          {401, 200, 200, 200, 200, 200, 200},
+	"getContact":         {401, 200, 200, 200, 200, 200, 200},
+	"setContact":         {401, 200, 200, 200, 200, 200, 200},
 	"listKeys":           {401, 200, 200, 200, 200, 200, 200},
 	"getKey":             {401, 200, 200, 200, 200, 200, 404},
 	"getPublickey":       {401, 200, 200, 200, 200, 200, 404},
@@ -95,6 +97,7 @@ var queries = map[string]string{
 var bodies = map[string]string{
 	"createOperation": `{"new-keyusagerestrictions":[{"keyid":"fw-one","maxusagecount":1},{"keyid":"fw-dev","maxusagecount":1}],` +
 		`"description":"release","context":"tag","validms":3600000}`,
+	"setContact":       `{"tells":[]}`,
 	"approveOperation": `{"digest":"{digest}"}`,
 	"rejectOperation":  `{"reason":"no"}`, "revokeOperation": `{"reason":"no"}`,
 	"disableKey": `{"reason":"lost"}`, "disableSubject": `{"reason":"left"}`, "whoCouldByPolicy": `{"policy":{policy}}`, "comparePolicy": `{"policy":{policy}}`,

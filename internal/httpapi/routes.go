@@ -43,6 +43,8 @@ func (s *server) routes() []route {
 		{method: "GET", path: api.PathReady, access: open, serve: getReady},
 		{method: "GET", path: api.PathVersion, access: open, serve: getVersion},
 		{method: "GET", path: api.PathWhoAmI, serve: getWhoAmI},
+		{method: "GET", path: api.PathContact, serve: getContact},
+		{method: "PUT", path: api.PathContact, serve: setContact},
 		{method: "GET", path: api.PathKeys, serve: listKeys},
 		{method: "GET", path: api.PathKey, serve: getKey},
 		{method: "GET", path: api.PathPublicKey, serve: getPublicKey},

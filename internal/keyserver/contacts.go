@@ -147,7 +147,7 @@ func (k *Keyserver) SetContact(ctx context.Context, c Caller, want Contact, rene
 		if fresh := renew || was.Webhook.URL != want.Webhook.URL || was.Webhook.Format != want.Webhook.Format; want.Webhook.Format == FormatStandard {
 			next.Webhook.Secret = was.Webhook.Secret
 			if fresh || next.Webhook.Secret == "" {
-				next.Webhook.Secret = "whsec_" + base64.StdEncoding.EncodeToString(secret)
+				next.Webhook.Secret = secretPrefix + base64.StdEncoding.EncodeToString(secret)
 				told.Webhook.Secret = next.Webhook.Secret
 			}
 		}
@@ -258,15 +258,35 @@ func (k *Keyserver) possible(c Contact) error {
 	if !k.notify.Webhooks {
 		return impossible("on this server nobody has a webhook of their own; be told by e-mail")
 	}
-	u, err := url.Parse(c.Webhook.URL)
+	return k.notify.reaches(c.Webhook)
+}
+
+// reaches says whether messages can be sent there, as far as its URL tells.
+func (n *Notifications) reaches(w Webhook) error {
+	u, err := url.Parse(w.URL)
 	if err != nil {
 		return err
 	}
-	if plain := u.Scheme == "http" && k.notify.PlainHTTP; u.Scheme != "https" && !plain {
-		return impossible("the webhook's URL must begin with https://")
+	if plain := u.Scheme == "http" && n.PlainHTTP; u.Scheme != "https" && !plain {
+		return &law.Refusal{Kind: law.Impossible, Reason: "the webhook's URL must begin with https://"}
 	}
-	if _, err := netip.ParseAddr(strings.Trim(u.Hostname(), "[]")); err == nil && !k.notify.PlainHTTP {
-		return impossible("the webhook's URL names an address; name a host, as its certificate does")
+	if _, err := netip.ParseAddr(strings.Trim(u.Hostname(), "[]")); err == nil && !n.PlainHTTP {
+		return &law.Refusal{Kind: law.Impossible, Reason: "the webhook's URL names an address; name a host, as its certificate does"}
 	}
 	return nil
 }
+
+// CheckChannel says what is wrong with where a channel's messages go, nil if nothing is.
+func (n *Notifications) CheckChannel(w Webhook) error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	if secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(w.Secret, secretPrefix)); w.Format == FormatStandard &&
+		(err != nil || !strings.HasPrefix(w.Secret, secretPrefix) || len(secret) < 24 || len(secret) > 64) {
+		return fmt.Errorf("the secret is not %s and 24 to 64 bytes in base64", secretPrefix)
+	}
+	return n.reaches(w)
+}
+
+// secretPrefix is that of the secrets of Standard Webhooks.
+const secretPrefix = "whsec_"

@@ -1,6 +1,7 @@
 package keyserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,6 +33,8 @@ const (
 	latestAgain = time.Hour
 	noticeAge   = 72 * time.Hour // what could not be sent for so long is given up
 	maxFailure  = 500            // bytes that are kept of why
+	oneAtATime  = time.Second    // between two messages to one webhook
+	busyPause   = 5 * time.Second
 )
 
 // Notice is something that a recipient is told of.
@@ -64,12 +67,12 @@ type Message struct {
 	Mail    string
 	Webhook Webhook
 	Notices []Notice
-	Created time.Time
 }
 
-// TakeMessages addresses what the outbox holds and returns messages that are due. Each is to be answered with
-// [Keyserver.MessageSent] or [Keyserver.MessageFailed]; if it is not, it is sent again: at least once, seldom twice.
-func (k *Keyserver) TakeMessages(ctx context.Context) ([]Message, error) {
+// TakeMessages addresses what the outbox holds and returns messages that are due, at most that many, and none to where one
+// is being sent, by [Message.Target]. Each is to be answered with [Keyserver.MessageSent] or [Keyserver.MessageFailed]; if
+// it is not, it is sent again: at least once, seldom twice.
+func (k *Keyserver) TakeMessages(ctx context.Context, most int, busy map[string]bool) ([]Message, error) {
 	due, err := look(ctx, k, func(r *store.Reader) (bool, error) {
 		outgoing, err := r.Outbox(r.Now(), 1)
 		if err != nil || len(outgoing) > 0 {
@@ -91,7 +94,7 @@ func (k *Keyserver) TakeMessages(ctx context.Context) ([]Message, error) {
 				return nil, err
 			}
 		}
-		return k.take(tx)
+		return k.take(tx, most, busy)
 	})
 }
 
@@ -167,52 +170,85 @@ func (k *Keyserver) reminder(o law.Operation) time.Duration {
 	return min(k.notify.Reminder, o.Expires.Sub(o.Created)/2)
 }
 
-// take leases messages that are due. What is of no use any more is forgotten.
-func (k *Keyserver) take(tx *store.Tx) ([]Message, error) {
+// take leases messages that are due, one to each target: the others follow, so that nobody waits for the messages of
+// somebody else. What is of no use any more is forgotten.
+func (k *Keyserver) take(tx *store.Tx, most int, busy map[string]bool) ([]Message, error) {
 	due, err := tx.Notices(tx.Now(), noticeBatch)
 	if err != nil {
 		return nil, err
 	}
 	var all []Message
-	mailed := map[string]bool{}
+	seen := map[string]bool{}
 	for _, n := range due {
-		if Way(n.Way) == WayMail && mailed[n.Recipient] {
-			continue
-		}
-		m, more := Message{Way: Way(n.Way), Name: n.Recipient}, []store.Notice{n}
+		m := Message{Way: Way(n.Way), Name: n.Recipient}
 		if m.Way != WayChannel {
-			if more, err = k.toSubject(tx, &m, n); err != nil {
-				return nil, err
-			}
-			mailed[n.Recipient] = mailed[n.Recipient] || m.Way == WayMail
+			m.To = law.SubjectID(n.Recipient)
 		}
-		for _, one := range more {
-			useful, notice, err := k.notice(&tx.Reader, m, one)
-			if err == nil && !useful {
-				err = tx.Forget(one.ID)
-			} else if err == nil {
-				m.Notices = append(m.Notices, notice)
-				err = tx.Postpone(one.ID, tx.Now().Add(noticeLease), one.Attempts+1)
-			}
-			if err != nil {
+		switch target := m.Target(); {
+		case len(all) == most:
+			return all, nil
+		case seen[target]:
+			continue
+		case busy[target]:
+			seen[target] = true
+			if err := tx.PostponeAll(n.Recipient, n.Way, tx.Now().Add(busyPause)); err != nil {
 				return nil, err
 			}
+			continue
+		default:
+			seen[target] = true
+		}
+		if err := k.fill(tx, &m, n); err != nil {
+			return nil, err
 		}
 		if len(m.Notices) > 0 {
-			m.ID, m.Created = m.Notices[0].ID, tx.Now()
-			if m.Way == WayMail {
-				m.ID = nameNotices(m.Notices)
-			}
 			all = append(all, m)
 		}
 	}
 	return all, nil
 }
 
+// fill makes a message of what is due to a target.
+func (k *Keyserver) fill(tx *store.Tx, m *Message, first store.Notice) error {
+	due := []store.Notice{first}
+	if m.To != "" {
+		var err error
+		if due, err = k.toSubject(tx, m, first); err != nil {
+			return err
+		}
+	}
+	if m.Way != WayMail {
+		if err := tx.PostponeAll(first.Recipient, first.Way, tx.Now().Add(oneAtATime)); err != nil {
+			return err
+		}
+	}
+	for _, one := range due {
+		useful, notice, err := k.notice(&tx.Reader, *m, one)
+		switch {
+		case err != nil:
+		case !useful:
+			err = tx.Forget(one.ID)
+		default:
+			m.Notices = append(m.Notices, notice)
+			err = tx.Postpone(one.ID, tx.Now().Add(noticeLease), one.Attempts+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case m.Way == WayMail && len(m.Notices) > 0:
+		m.ID = nameNotices(m.Notices)
+		return tx.MailAfter(m.To, tx.Now().Add(k.notify.Gather))
+	case len(m.Notices) > 0:
+		m.ID = m.Notices[0].ID
+	}
+	return nil
+}
+
 // toSubject fills in where a message to a subject goes, and returns what is in it: nothing if it is too early for another
 // e-mail.
 func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]store.Notice, error) {
-	m.To = law.SubjectID(first.Recipient)
 	who, _ := tx.Facts().Subject(m.To)
 	chosen, err := k.contact(&tx.Reader, m.To)
 	if err != nil {
@@ -229,11 +265,7 @@ func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]s
 	if tx.Now().Before(stored.Mailed) {
 		return nil, tx.PostponeAll(first.Recipient, first.Way, stored.Mailed)
 	}
-	more, err := tx.NoticesTo(first.Recipient, first.Way, tx.Now(), mostInMail)
-	if err == nil {
-		err = tx.MailAfter(m.To, tx.Now().Add(k.notify.Gather))
-	}
-	return more, err
+	return tx.NoticesTo(first.Recipient, first.Way, tx.Now(), mostInMail)
 }
 
 // notice is what is said of a stored one. It is of no use if nobody is to act on it, or may see it, any more.
@@ -331,15 +363,10 @@ func (k *Keyserver) MessageFailed(ctx context.Context, m Message, why string, fo
 		return givenUp, m.reached(tx, why)
 	})
 	if givenUp > 0 {
-		k.log.ErrorContext(ctx, "messages were given up", slog.String("to", m.recipient()), slog.Int("messages", givenUp), slog.String("error", why))
+		k.log.ErrorContext(ctx, "messages were given up", slog.String("to", m.Target()), slog.Int("messages", givenUp), slog.String("error", why))
 	}
 	return err
 }
 
-// recipient is how the log calls a message's recipient: never where the message goes.
-func (m Message) recipient() string {
-	if m.To == "" {
-		return "channel " + m.Name
-	}
-	return fmt.Sprintf("%s by %s", m.To, m.Way)
-}
+// Target names where a message goes, for people who run the server: never the address or URL itself.
+func (m Message) Target() string { return fmt.Sprintf("%s %s", m.Way, cmp.Or(string(m.To), m.Name)) }

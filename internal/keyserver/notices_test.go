@@ -10,6 +10,7 @@ import (
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -29,7 +30,7 @@ func choose(k *testkit.Kit, who law.SubjectID, c keyserver.Contact) {
 	if _, err := k.Keyserver.SetContact(k.Context(), k.Caller(who), c, false); err != nil {
 		k.Fatal(err)
 	}
-	sent(k, take(k)...)
+	takeAll(k)
 	k.Clock.Step(gather)
 }
 
@@ -43,7 +44,7 @@ func hook(tells ...keyserver.Kind) keyserver.Contact {
 
 func take(k *testkit.Kit) []keyserver.Message {
 	k.Helper()
-	all, err := k.Keyserver.TakeMessages(k.Context())
+	all, err := k.Keyserver.TakeMessages(k.Context(), 100, nil)
 	if err != nil {
 		k.Fatal(err)
 	}
@@ -71,15 +72,33 @@ func said(k *testkit.Kit, all []keyserver.Message) []string {
 	return lines
 }
 
+// takeAll takes all messages there are, and has them sent. To one webhook they go a second apart.
+func takeAll(k *testkit.Kit) []keyserver.Message {
+	k.Helper()
+	var all []keyserver.Message
+	for {
+		some := take(k)
+		sent(k, some...)
+		all = append(all, some...)
+		soon, err := store.View(k.Context(), k.DB, func(r *store.Reader) ([]store.Notice, error) { return r.Notices(r.Now().Add(time.Second), 1) })
+		if err != nil {
+			k.Fatal(err)
+		}
+		if len(soon) == 0 {
+			return all
+		}
+		k.Clock.Step(time.Second)
+	}
+}
+
 // wantSaid takes all messages there are, and has them sent.
 func wantSaid(k *testkit.Kit, want ...string) {
 	k.Helper()
-	all := take(k)
+	all := takeAll(k)
 	slices.Sort(want)
 	if got := said(k, all); !slices.Equal(got, want) {
 		k.Errorf("said is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	sent(k, all...)
 }
 
 func TestThoseAreToldWhoseApprovalIsLackingAndTheOrdererOfEveryChange(t *testing.T) {
@@ -262,19 +281,19 @@ func TestAServerThatSendsNoMessagesKeepsNothingToBeTold(t *testing.T) {
 
 func TestTwoServersSendEachMessageOnce(t *testing.T) {
 	k := testkit.NewWith(t, testkit.Options{Notifications: notifying(), Shared: true})
-	choose(k, "carol", hook(keyserver.KindWaiting))
-	choose(k, "alice", hook(keyserver.KindWaiting))
-	other := k.Another()
-	for range 10 {
-		k.Create(testkit.Ask("fw-prod"))
+	people := []law.SubjectID{"alice", "bob", "carol", "peter"}
+	for _, who := range people {
+		choose(k, who, hook(keyserver.KindWaiting))
 	}
+	other := k.Another()
+	k.Create(testkit.Ask("fw-prod"))
 	messages := make(chan keyserver.Message, 100)
 	testkit.Race(8, func(i int) {
 		server := k
 		if i%2 == 1 {
 			server = other
 		}
-		all, err := server.Keyserver.TakeMessages(k.Context())
+		all, err := server.Keyserver.TakeMessages(k.Context(), 2, nil)
 		if err != nil {
 			t.Error(err)
 		}
@@ -293,8 +312,37 @@ func TestTwoServersSendEachMessageOnce(t *testing.T) {
 			t.Errorf("message %s was taken %d times", id, n)
 		}
 	}
-	if len(ids) != 20 {
-		t.Errorf("%d messages were taken, not 20", len(ids))
+	if len(ids) != len(people) {
+		t.Errorf("%d messages were taken, not %d", len(ids), len(people))
+	}
+}
+
+func TestAWebhookThatIsSlowHoldsNobodyElseUp(t *testing.T) {
+	k := newTelling(t)
+	for _, who := range []law.SubjectID{"alice", "carol"} {
+		choose(k, who, hook(keyserver.KindWaiting))
+	}
+	for range 100 {
+		k.Create(testkit.Ask("fw-one")) // for alice alone
+	}
+	k.Create(testkit.Ask("fw-prod"))
+	first := take(k)
+	if len(first) != 1 || first[0].Target() != "webhook alice" {
+		t.Fatalf("taken are %+v", first)
+	}
+	busy := map[string]bool{first[0].Target(): true}
+	var got []string
+	for range 5 {
+		k.Clock.Step(time.Second)
+		some, err := k.Keyserver.TakeMessages(k.Context(), 100, busy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, said(k, some)...)
+		sent(k, some...)
+	}
+	if !slices.Equal(got, []string{"The carol webhook waiting operation-created"}) {
+		t.Errorf("taken are %q", got)
 	}
 }
 

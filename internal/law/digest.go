@@ -14,6 +14,15 @@ const StatementVersion = 1
 // Digest names an operation exactly: lower-case hex SHA-256 of its canonical form.
 type Digest string
 
+// Short is the digest as people compare it: its first 16 hex digits in groups of four, such as 3f2a-90c1-77de-04b8. It is
+// for the eye only: programs compare the whole digest.
+func (d Digest) Short() string {
+	if len(d) < 16 {
+		return string(d)
+	}
+	return string(d[0:4] + "-" + d[4:8] + "-" + d[8:12] + "-" + d[12:16])
+}
+
 // Statement is the part of an operation that never changes after its creation, and what its digest is
 // taken over.
 type Statement struct {

@@ -50,7 +50,7 @@ func (s *server) readForm(c *call) error {
 }
 
 // repeated are the fields that a form may have several times.
-var repeated = []string{"key", "count", "artifact-name", "artifact-size", "artifact-hash", "artifact-digest"}
+var repeated = []string{"tells", "key", "count", "artifact-name", "artifact-size", "artifact-hash", "artifact-digest"}
 
 // forbid refuses what no verb has refused, after it was audited as a verb's refusals are.
 func (s *server) forbid(c *call, sentence string) error {

@@ -40,6 +40,8 @@ func routes() []*route {
 		{pattern: "GET /signed-in", access: open, serve: completeSignIn},
 		{pattern: "GET /signed-out", access: open, serve: showSignedOut},
 		{pattern: "POST /sign-out", access: leave, serve: signOut},
+		{pattern: "GET /notifications", serve: showContact},
+		{pattern: "POST /notifications", serve: setContact, fields: contactFields},
 		{pattern: "GET /approvals", serve: showQueue, crowd: lists},
 		{pattern: "GET /operations", serve: showOperations, crowd: lists},
 		{pattern: "GET /operations/new", serve: showCreate},

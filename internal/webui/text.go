@@ -13,7 +13,7 @@ import (
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"static": staticURL, "time": moment, "until": countdown, "shown": shown, "short": shortDigest, "length": length, "bytes": size,
+		"static": staticURL, "time": moment, "until": countdown, "shown": shown, "short": law.Digest.Short, "length": length, "bytes": size,
 		"count": count, "keys": joined[law.KeyID], "people": joined[law.SubjectID], "sentence": sentence,
 		"nav": navItem, "pips": pips, "standing": standing,
 	}
@@ -92,14 +92,6 @@ func size(n int64) string {
 		}
 	}
 	return exact
-}
-
-// shortDigest is a digest as people compare it, as ks shows it: its first 16 hex digits in groups of four.
-func shortDigest(d law.Digest) string {
-	if len(d) < 16 {
-		return string(d)
-	}
-	return strings.Join([]string{string(d[0:4]), string(d[4:8]), string(d[8:12]), string(d[12:16])}, "-")
 }
 
 // shown writes text so that nothing in it is hidden or turns other text around: what cannot be seen is shown by
