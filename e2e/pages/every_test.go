@@ -58,6 +58,7 @@ func everyPage(t *testing.T, s *site) {
 		{"alice", map[string]string{
 			"overview": "/", "approvals": "/approvals", "operation-waiting": "/operations/" + waiting.Operations[0].ID, "operation-pending": operation("pending"), "operation-approved": operation("approved"),
 			"operation-revoked": operation("revoked"), "operations": "/operations", "not-found": "/no/such/page",
+			"notifications": "/notifications",
 		}},
 		{"dana", map[string]string{"new-operation": "/operations/new", "overview-orderer": "/"}},
 		{"adam", map[string]string{

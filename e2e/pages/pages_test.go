@@ -3,10 +3,15 @@ package pages_test
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
+	"mime/quotedprintable"
 	"net/http"
 	"net/http/httptest"
+	"net/mail"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/keyserver/api"
 )
@@ -31,6 +36,7 @@ func TestPeopleUseThePages(t *testing.T) {
 		{"text that wants to be something else", hostile},
 		{"forms without script", withoutScript},
 		{"other sites cannot frame a page or send a form", otherSites},
+		{"an e-mail leads an approver to the page, and decides nothing", told},
 		{"an operation is asked for, with a file whose digest is taken in the browser", create},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, s) })
@@ -111,6 +117,50 @@ func endings(t *testing.T, s *site) {
 	alice.well()
 	bob.well()
 	dana.well()
+}
+
+func told(t *testing.T, s *site) {
+	alice := s.person(t, "alice")
+	alice.Click(".bell")
+	alice.WaitFor("input[name=mail]")
+	alice.Click("input[value=waiting]")
+	alice.Fill("input[name=mail]", "alice@example.com")
+	alice.Click(`form[action="/notifications"] .primary`)
+	alice.WaitForText(".said", "a test message is on its way")
+	s.letter(t, "You will be told here")
+	o := s.ask(t, "gateway-prod", "Told by e-mail", "Context.")
+	text := s.letter(t, "An operation waits for your approval")
+	link := regexp.MustCompile(`http://\S+/operations/\S+`).FindString(text)
+	if link != s.Server+at(o) || strings.Count(text, "http://") != 2 || strings.Contains(text, "Told by") {
+		t.Errorf("the e-mail says %s", text)
+	}
+	alice.Open(link)
+	alice.WaitFor(button(o, "approve")) // which she has to press
+	if o = s.look(t, o.ID); len(o.Approvals) != 0 {
+		t.Errorf("the link has approved: %+v", o)
+	}
+	alice.well()
+}
+
+// letter waits for an e-mail and returns its text.
+func (s *site) letter(t *testing.T, subject string) string {
+	t.Helper()
+	select {
+	case l := <-s.mail.Letters:
+		m, err := mail.ReadMessage(strings.NewReader(l.Text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+		if err != nil || !strings.Contains(m.Header.Get("Subject"), subject) {
+			t.Fatalf("e-mail %s (%v)", l.Text, err)
+		}
+		return string(body)
+	case <-t.Context().Done():
+	case <-time.After(time.Minute):
+	}
+	t.Fatal("no e-mail came")
+	return ""
 }
 
 func twice(t *testing.T, s *site) {

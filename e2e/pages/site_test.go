@@ -16,12 +16,14 @@ import (
 	"example.org/keyserver/client"
 	"example.org/keyserver/e2e/browser"
 	"example.org/keyserver/e2e/stand"
+	"example.org/keyserver/internal/notify/notifytest"
 )
 
 // site is a server with its pages, and a browser.
 type site struct {
 	*stand.Stand
 	browser *browser.Browser
+	mail    *notifytest.MailServer
 }
 
 func newSite(t *testing.T) *site {
@@ -32,7 +34,8 @@ func newSite(t *testing.T) *site {
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("building the programs: %v\n%s", err, out)
 	}
-	s, err := stand.NewWith(context.WithoutCancel(t.Context()), bin, t.TempDir(), stand.Options{World: true})
+	mail := notifytest.NewMailServer(t, notifytest.Plain, nil)
+	s, err := stand.NewWith(context.WithoutCancel(t.Context()), bin, t.TempDir(), stand.Options{World: true, MailPort: mail.Port})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,7 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	return &site{s, browser.New(t)}
+	return &site{s, browser.New(t), mail}
 }
 
 // person is somebody who has signed in.

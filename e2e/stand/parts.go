@@ -62,7 +62,7 @@ func (s *Stand) startCluster(ctx context.Context) error {
 
 // values are what the files of a server say.
 func (s *Stand) values(address string) map[string]any {
-	return map[string]any{"Address": address, "Issuer": s.Issuer, "Postgres": s.database, "Token": s.Token}
+	return map[string]any{"Address": address, "Issuer": s.Issuer, "Postgres": s.database, "Token": s.Token, "MailPort": s.mailPort}
 }
 
 // Copy copies what the database holds, while nobody uses it, and changes the copy by a statement of SQL. It returns

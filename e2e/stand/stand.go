@@ -53,6 +53,7 @@ type Stand struct {
 
 	database *store.Postgres
 	procs    []*exec.Cmd
+	mailPort int // 0: no e-mails are sent
 }
 
 // The databases and keystores of a stand.
@@ -70,6 +71,7 @@ type Options struct {
 	Token    *hsmtest.Token // in place of the Keystore; it exists already
 	Servers  int            // on the one database; more than one need Postgres
 	World    bool           // with the policy that [Stand.World] needs
+	MailPort int            // of a mail server on loopback; 0: no e-mails are sent
 }
 
 // patience is how long a program may take until it serves.
@@ -83,7 +85,7 @@ func New(ctx context.Context, bin, dir string) (*Stand, error) {
 
 // NewWith is New of other parts.
 func NewWith(ctx context.Context, bin, dir string, o Options) (*Stand, error) {
-	s := &Stand{Dir: dir, Bin: bin, Token: o.Token}
+	s := &Stand{Dir: dir, Bin: bin, Token: o.Token, mailPort: o.MailPort}
 	if err := s.setUp(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}

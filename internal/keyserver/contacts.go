@@ -113,7 +113,7 @@ func (k *Keyserver) contact(r *store.Reader, who law.SubjectID) (Contact, error)
 	return out, nil
 }
 
-// SetContact stores what the caller chooses to be told, and sends a message to where it was not sent before. The secret
+// SetContact stores what the caller chooses to be told, and sends a test message to where none was sent before, unless one was sent just then. The secret
 // of the webhook is made by the server, anew for another URL or format or if renew is true, and is in the answer then.
 func (k *Keyserver) SetContact(ctx context.Context, c Caller, want Contact, renew bool) (Contact, error) {
 	if err := want.check(); err != nil {
@@ -151,16 +151,27 @@ func (k *Keyserver) SetContact(ctx context.Context, c Caller, want Contact, rene
 				told.Webhook.Secret = next.Webhook.Secret
 			}
 		}
-		if err := k.saveContact(tx, c, next); err != nil {
+		stored, _, err := tx.Contact(c.Subject)
+		if err != nil {
 			return Contact{}, err
 		}
 		var tests []store.Notice
-		at := tx.Now()
-		if want.Mail != "" && want.Mail != was.Mail {
-			tests = append(tests, store.Notice{ID: id, Outgoing: store.Outgoing{Due: at}, Kind: string(KindTest), Recipient: string(c.Subject), Way: string(WayMail), Created: at})
+		test := func(id string, way Way) {
+			tests = append(tests, store.Notice{ID: id, Outgoing: store.Outgoing{Due: tx.Now()}, Kind: string(KindTest), Recipient: string(c.Subject), Way: string(way), Created: tx.Now()})
 		}
-		if want.Webhook.URL != "" && (want.Webhook.URL != was.Webhook.URL || told.Webhook.Secret != "") {
-			tests = append(tests, store.Notice{ID: second, Outgoing: store.Outgoing{Due: at}, Kind: string(KindTest), Recipient: string(c.Subject), Way: string(WayWebhook), Created: at})
+		if soon := k.notify != nil && tx.Now().Before(stored.Tested.Add(k.notify.Gather)); !soon { // nobody sends others many
+			if want.Mail != "" && want.Mail != was.Mail {
+				test(id, WayMail)
+			}
+			if want.Webhook.URL != "" && (want.Webhook.URL != was.Webhook.URL || told.Webhook.Secret != "") {
+				test(second, WayWebhook)
+			}
+		}
+		if len(tests) > 0 {
+			stored.Tested = tx.Now()
+		}
+		if err := k.saveContact(tx, c, stored, next); err != nil {
+			return Contact{}, err
 		}
 		if len(tests) == 0 {
 			return told, nil
@@ -169,11 +180,8 @@ func (k *Keyserver) SetContact(ctx context.Context, c Caller, want Contact, rene
 	})
 }
 
-func (k *Keyserver) saveContact(tx *store.Tx, c Caller, next Contact) error {
-	stored, _, err := tx.Contact(c.Subject) // keeps when the next e-mail may be sent
-	if err != nil {
-		return err
-	}
+// saveContact stores what was chosen, and keeps what is known of sending.
+func (k *Keyserver) saveContact(tx *store.Tx, c Caller, stored store.Contact, next Contact) error {
 	stored.Contact = audit.Contact{Mail: next.Mail != "", Webhook: string(next.Webhook.Format), Tells: []string{}}
 	for _, t := range next.Tells {
 		stored.Tells = append(stored.Tells, string(t))

@@ -239,6 +239,9 @@ func (k *Keyserver) fill(tx *store.Tx, m *Message, first store.Notice) error {
 	switch {
 	case m.Way == WayMail && len(m.Notices) > 0:
 		m.ID = nameNotices(m.Notices)
+		if !slices.ContainsFunc(m.Notices, func(n Notice) bool { return n.Kind != KindTest }) {
+			return nil
+		}
 		return tx.MailAfter(m.To, tx.Now().Add(k.notify.Gather))
 	case len(m.Notices) > 0:
 		m.ID = m.Notices[0].ID

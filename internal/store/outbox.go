@@ -43,6 +43,7 @@ type Contact struct {
 	audit.Contact
 	Targets []byte    // where messages go, sealed
 	Mailed  time.Time // no e-mail before that; zero: none was sent yet
+	Tested  time.Time // when a test message was last sent; zero: never
 	Failure string    // why the last message could not be sent; empty: it was
 }
 
@@ -181,14 +182,14 @@ func (r *Reader) Contact(who law.SubjectID) (Contact, bool, error) {
 	found := false
 	q, err := r.list()
 	if err == nil {
-		err = q.each(`SELECT mail, webhook, tells, targets, mailed, failure FROM contacts WHERE subject = $1`, []any{string(who)},
+		err = q.each(`SELECT mail, webhook, tells, targets, mailed, tested, failure FROM contacts WHERE subject = $1`, []any{string(who)},
 			func(scan func(...any) error) error {
-				var mail, mailed int64
+				var mail, mailed, tested int64
 				var tells string
-				if err := scan(&mail, &c.Webhook, &tells, &c.Targets, &mailed, &c.Failure); err != nil {
+				if err := scan(&mail, &c.Webhook, &tells, &c.Targets, &mailed, &tested, &c.Failure); err != nil {
 					return err
 				}
-				c.Mail, c.Mailed, found = mail == 1, fromMillis(mailed), true
+				c.Mail, c.Mailed, c.Tested, found = mail == 1, fromMillis(mailed), fromMillis(tested), true
 				return json.Unmarshal([]byte(tells), &c.Tells)
 			})
 	}
@@ -206,10 +207,10 @@ func (tx *Tx) SaveContact(who law.SubjectID, c Contact, e audit.Event) error {
 		mail = 1
 	}
 	if err := tx.apart("storing what somebody wants to be told", func(q querier) error {
-		return q.exec(`INSERT INTO contacts (subject, mail, webhook, tells, targets, mailed, failure) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		return q.exec(`INSERT INTO contacts (subject, mail, webhook, tells, targets, mailed, tested, failure) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (subject) DO UPDATE SET mail = excluded.mail, webhook = excluded.webhook, tells = excluded.tells, targets = excluded.targets,
-			mailed = excluded.mailed, failure = excluded.failure`,
-			string(who), mail, c.Webhook, string(tells), c.Targets, millis(c.Mailed), c.Failure)
+			mailed = excluded.mailed, tested = excluded.tested, failure = excluded.failure`,
+			string(who), mail, c.Webhook, string(tells), c.Targets, millis(c.Mailed), millis(c.Tested), c.Failure)
 	}); err != nil {
 		return err
 	}

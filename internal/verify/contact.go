@@ -72,7 +72,7 @@ func (f *Fold) contactRow(r Row) error {
 				}
 				return ""
 			})
-		case "mailed":
+		case "mailed", "tested":
 			return between(0, math.MaxInt64)
 		case "failure":
 			return must(func(got any) string {

@@ -121,7 +121,7 @@ var outbox = map[string]func(*fixture){
 	},
 	"WhatSomebodyChoseIsKept": func(f *fixture) {
 		now := f.clock.Now().Truncate(time.Millisecond)
-		c := store.Contact{Contact: audit.Contact{Mail: true, Tells: []string{"change", "waiting"}, Webhook: "chat"}, Targets: []byte{0, 1, 255}}
+		c := store.Contact{Contact: audit.Contact{Mail: true, Tells: []string{"change", "waiting"}, Webhook: "chat"}, Targets: []byte{0, 1, 255}, Tested: now.Add(-hour)}
 		none := store.Contact{Contact: audit.Contact{Tells: []string{}}, Targets: []byte{2}}
 		f.update(func(tx *store.Tx) error { return tx.SaveContact("anna", none, chosenBy(none)) })
 		f.update(func(tx *store.Tx) error { return tx.SaveContact("anna", c, chosenBy(c)) })

@@ -72,6 +72,7 @@ var beyondBounds = map[string]string{
 	"administration_sessions.revision": "revision + 1000",
 	"contacts.targets":                 "x''", // where messages go is sealed
 	"contacts.mailed":                  "-1",
+	"contacts.tested":                  "-1",
 	"contacts.failure":                 "printf('%.*c', 501, 'x')",
 }
 
@@ -194,7 +195,7 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 		`INSERT INTO certificates SELECT 'more', keyid, fingerprint, issuer, issuerfingerprint, 'more', tbs, der, chain, notbefore, notafter, session, operation, accepted, state, lease, settled, failure, revokedat, revokedby, revokedcode, revokedreason FROM certificates LIMIT 1`,
 		`INSERT INTO revocation_lists SELECT 'more', fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate FROM revocation_lists LIMIT 1`,
 		`INSERT INTO ended_sign_ins SELECT 'more', until FROM ended_sign_ins LIMIT 1`,
-		`INSERT INTO contacts SELECT 'more', mail, webhook, tells, targets, mailed, failure FROM contacts LIMIT 1`,
+		`INSERT INTO contacts SELECT 'more', mail, webhook, tells, targets, mailed, tested, failure FROM contacts LIMIT 1`,
 	} {
 		i := s.intrude(t)
 		i.do(insert)

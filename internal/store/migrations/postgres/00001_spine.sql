@@ -169,6 +169,7 @@ CREATE TABLE contacts (
   tells     TEXT COLLATE "C" NOT NULL,              -- JSON: of what
   targets   BYTEA            NOT NULL,              -- where messages go, sealed
   mailed    BIGINT           NOT NULL,              -- no e-mail before that; 0: none was sent yet
+  tested    BIGINT           NOT NULL,              -- when a test message was last sent; 0: never
   failure   TEXT COLLATE "C" NOT NULL               -- why the last message could not be sent; empty: it was
 );
 
