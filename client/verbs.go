@@ -26,6 +26,7 @@ type EventFilter struct {
 	Operation string
 	Subject   string // of the actor
 	KeyID     string
+	Session   string // administration session
 	Page      Page
 }
 
@@ -162,7 +163,7 @@ func (c *Client) SignOrders(ctx context.Context, operation string, p Page) (api.
 
 // Events returns one page of audit events, oldest first.
 func (c *Client) Events(ctx context.Context, f EventFilter) (api.Events, error) {
-	q := f.Page.query("type", f.Type, "operation", f.Operation, "subject", f.Subject, "keyid", f.KeyID)
+	q := f.Page.query("type", f.Type, "operation", f.Operation, "subject", f.Subject, "keyid", f.KeyID, "session", f.Session)
 	return do[api.Events](ctx, c, ask{method: http.MethodGet, path: api.PathEvents, query: q, twice: true})
 }
 
