@@ -74,11 +74,10 @@ func (s *server) operationView(c *call, refused error) (view, error) {
 		p.Earlier = differences(*e, o)
 	}
 	s.offers(c, &p)
-	v := view{
-		page: "operation", title: shown(o.Description), section: "operations", data: &p,
-		live: fmt.Sprintf("/live/operations/%s?revision=%d", o.ID, o.Revision),
-	}
-	if refused != nil {
+	v := view{page: "operation", title: shown(o.Description), section: "operations", data: &p}
+	if refused == nil { // else the address is that of a form, where the script finds no page
+		v.live = fmt.Sprintf("/live/operations/%s?revision=%d", o.ID, o.Revision)
+	} else {
 		t := s.Translate(refused)
 		v.status, p.Refused = t.Kind().Status(), sentence(t.Detail)
 	}
