@@ -97,6 +97,7 @@ type keyPage struct {
 	Open        []item
 	More        bool // there are more open operations than are shown
 	Uses        template.HTML
+	UsesSince   time.Time // earlier ones are not counted; zero: all are
 	Disable     offer
 	Fresh       bool
 	Age         time.Duration
@@ -199,8 +200,8 @@ func (s *server) fillKeyUses(c *call, p *keyPage) error {
 		return nil // it is used in no operation
 	}
 	first := p.Now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-usesDays)
-	days, err := s.Keyserver.Uses(c.Context(), c.Caller, p.ID, first, usesDays)
-	p.Uses = chart(days, first)
+	uses, err := s.Keyserver.Uses(c.Context(), c.Caller, p.ID, first, usesDays)
+	p.Uses, p.UsesSince = chart(uses.Days, first), uses.Since
 	return err
 }
 
