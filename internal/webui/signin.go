@@ -118,25 +118,9 @@ func setCookie(c *call, name, value string, lifetime time.Duration) {
 	})
 }
 
-// refuseSignIn answers somebody who signed in and may speak for no subject, which is an audit event, measured as
-// the API measures it.
+// refuseSignIn answers somebody whose sign-in counts for nothing, as the API does.
 func (s *server) refuseSignIn(c *call, err error) error {
-	var e *identity.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Kind {
-	case identity.Rejected:
-		s.Keyserver.SignInRefused(c.Caller.Address, string(e.Reason))
-	case identity.NotAllowed:
-		if err := s.take(s.outside, "issuer "+e.Who.Issuer); err != nil {
-			return err
-		}
-		who := c.Caller
-		who.Caller = law.Caller{Principal: e.Who}
-		return s.Keyserver.Refused(c.Context(), who, &law.Refusal{Kind: law.Forbidden, Reason: e.Sentence})
-	}
-	return err
+	return s.Keyserver.RefuseSignIn(c.Context(), c.Caller, err, func(who string) error { return s.take(s.outside, who) })
 }
 
 // checkFresh refuses a decision with a sign-in that is too old. Nothing of it is done; signing in again comes
