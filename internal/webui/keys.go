@@ -133,7 +133,7 @@ func (s *server) keyView(c *call, refused error) (view, error) {
 	}
 	_, err = c.facts.DisableKey(c.Caller.Subject, k.ID)
 	p.Disable = offered("/keys/"+string(k.ID)+"/disable", err)
-	p.Disable.Reason = c.URL.Query().Get("disable")
+	p.Disable.Reason = s.typedBefore(c, "/keys/"+string(k.ID)+"/disable")
 	if k.State != law.KeyActive {
 		p.Disable = offer{}
 	}

@@ -126,10 +126,15 @@ func (s *server) refuseSignIn(c *call, err error) error {
 // checkFresh refuses a decision with a sign-in that is too old. Nothing of it is done; signing in again comes
 // back to the same page.
 func (s *server) checkFresh(c *call) error {
-	if a := c.route.access; a != decision && a != brake {
-		return nil
+	if a := c.route.access; a == decision || a == brake {
+		if err := s.needFresh(c); err != nil {
+			return err
+		}
 	}
-	return s.needFresh(c)
+	if c.form.Has("reason") {
+		forgetTyped(c)
+	}
+	return nil
 }
 
 // needFresh refuses a sign-in that is too old for a decision, which is an event.
@@ -284,6 +289,7 @@ func (s *server) end(c *call, i signIn) error {
 
 func signOut(s *server, c *call) (view, error) {
 	setCookie(c, signInCookie, "", 0)
+	forgetTyped(c)
 	return view{redirect: "/signed-out"}, s.Keyserver.SignOut(c.Context(), c.Caller, c.signIn.ID, c.signIn.began().Add(s.Absolute))
 }
 
