@@ -16,7 +16,10 @@ type OperationFilter struct {
 	State   api.State
 	KeyID   string
 	Orderer string
-	Queue   bool // those that wait for the caller
+	Queue   bool      // those that wait for the caller
+	Text    string    // in the description, whether in capitals or not, or at the beginning of the id
+	From    time.Time // created at this time or after, in whole milliseconds
+	Until   time.Time // created before this time, likewise
 	Page    Page
 }
 
@@ -26,6 +29,7 @@ type EventFilter struct {
 	Operation string
 	Subject   string // of the actor
 	KeyID     string
+	Session   string // administration session
 	Page      Page
 }
 
@@ -95,9 +99,14 @@ func (c *Client) Operation(ctx context.Context, id string) (api.Operation, error
 
 // Operations returns one page of operations, newest first.
 func (c *Client) Operations(ctx context.Context, f OperationFilter) (api.Operations, error) {
-	q := f.Page.query("state", string(f.State), "keyid", f.KeyID, "orderer", f.Orderer)
+	q := f.Page.query("state", string(f.State), "keyid", f.KeyID, "orderer", f.Orderer, "text", f.Text)
 	if f.Queue {
 		q.Set("queue", "true")
+	}
+	for name, at := range map[string]time.Time{"from": f.From, "until": f.Until} {
+		if !at.IsZero() {
+			q.Set(name, strconv.FormatInt(at.UnixMilli(), 10))
+		}
 	}
 	return do[api.Operations](ctx, c, ask{method: http.MethodGet, path: api.PathOperations, query: q, twice: true})
 }
@@ -162,7 +171,7 @@ func (c *Client) SignOrders(ctx context.Context, operation string, p Page) (api.
 
 // Events returns one page of audit events, oldest first.
 func (c *Client) Events(ctx context.Context, f EventFilter) (api.Events, error) {
-	q := f.Page.query("type", f.Type, "operation", f.Operation, "subject", f.Subject, "keyid", f.KeyID)
+	q := f.Page.query("type", f.Type, "operation", f.Operation, "subject", f.Subject, "keyid", f.KeyID, "session", f.Session)
 	return do[api.Events](ctx, c, ask{method: http.MethodGet, path: api.PathEvents, query: q, twice: true})
 }
 

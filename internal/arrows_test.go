@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"internal/store":             {"internal/law", "internal/audit"},
 	"internal/verify":            {"internal/law", "internal/audit", "internal/keystore"},
 	"internal/verify/database":   {"internal/law", "internal/audit", "internal/keystore", "internal/store", "internal/verify"},
-	"internal/keyserver":         {"internal/law", "internal/audit", "internal/keystore", "internal/pki", "internal/store"},
+	"internal/keyserver":         {"internal/law", "internal/audit", "internal/identity", "internal/keystore", "internal/pki", "internal/store"},
 	"internal/notify":            {"internal/law", "internal/audit", "internal/keyserver"},
 	"internal/httpapi":           {"api", "internal/law", "internal/limits", "internal/audit", "internal/keystore", "internal/identity", "internal/keyserver", "internal/policy"},
 	"internal/webui":             {"api", "internal/law", "internal/limits", "internal/audit", "internal/identity", "internal/keyserver", "internal/pki", "internal/policy"},

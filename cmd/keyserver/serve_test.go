@@ -151,7 +151,7 @@ func TestAListenerThatFailsEndsTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	err = run(t.Context(), testkit.New(t).Keyserver, []listener{{"api", httpapi.NewServer(http.NotFoundHandler(), nil, log), socket}}, log)
+	err = run(t.Context(), testkit.New(t).Keyserver, nil, []listener{{"api", httpapi.NewServer(http.NotFoundHandler(), nil, log), socket}}, log)
 	if err == nil || !strings.Contains(err.Error(), "serving api: ") {
 		t.Errorf("it ended with: %v", err)
 	}

@@ -36,6 +36,7 @@ func (p *program) eventsCommand() *cobra.Command {
 	f.StringVar(&filter.Operation, "operation", "", "only events of the operation `ID`")
 	f.StringVar(&filter.Subject, "subject", "", "only what `SUBJECT` did")
 	f.StringVar(&filter.KeyID, "key", "", "only events of `KEYID`")
+	f.StringVar(&filter.Session, "session", "", "only events of the administration session `ID`")
 	pages.add(cmd)
 	return p.command(cmd, func(ctx context.Context, _ []string) error {
 		s, err := p.connect()

@@ -174,23 +174,52 @@ func collect[T any](f listFlags, fetch func(client.Page) ([]T, string, error)) (
 
 func (p *program) listCommand() *cobra.Command {
 	var filter client.OperationFilter
-	var state string
+	var state, from, until string
 	var pages listFlags
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List operations, the newest first",
-		Example: "  ks operation list --queue",
+		Use:   "list",
+		Short: "List operations, the newest first",
+		Long: "List operations, the newest first, those that fit all of what is said. A TIME is a day, in UTC, such as\n" +
+			"2026-11-26, which --until includes; or an instant, such as 2026-11-26T14:30:00Z, which it does not.",
+		Example: "  ks operation list --queue\n  ks operation list --text 'release 4.2' --from 2026-11-01 --until 2026-11-30",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&filter.Queue, "queue", false, "only those that wait for your approval")
 	cmd.Flags().StringVar(&state, "state", "", "only those in `STATE`")
 	cmd.Flags().StringVar(&filter.KeyID, "key", "", "only those that name `KEYID`")
 	cmd.Flags().StringVar(&filter.Orderer, "orderer", "", "only those of `SUBJECT`")
+	cmd.Flags().StringVar(&filter.Text, "text", "", "only those with `TEXT` in their description, or at the beginning of their id")
+	cmd.Flags().StringVar(&from, "from", "", "only those created at `TIME` or after")
+	cmd.Flags().StringVar(&until, "until", "", "only those created before the end of `TIME`")
 	pages.add(cmd)
-	return p.command(cmd, func(ctx context.Context, _ []string) error {
+	return p.command(cmd, func(ctx context.Context, _ []string) (err error) {
 		filter.State = api.State(state)
+		if filter.From, err = instant(from, 0); err != nil {
+			return err
+		}
+		if filter.Until, err = instant(until, 1); err != nil {
+			return err
+		}
 		return p.listOperations(ctx, filter, pages)
 	})
+}
+
+// instant reads a time of a filter: an instant, or a day in UTC and so many days more. An empty one is the zero time.
+func instant(text string, more int) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		if at, err = time.Parse(time.DateOnly, text); err != nil {
+			return time.Time{}, usage("write it as 2026-11-26 or 2026-11-26T14:30:00Z", "%q is no time", text)
+		}
+		at = at.AddDate(0, 0, more)
+	}
+	if at.UnixMilli() < 0 {
+		return time.Time{}, usage("name a later one", "%s is before 1970", text)
+	}
+	return at, nil
 }
 
 func (p *program) listOperations(ctx context.Context, filter client.OperationFilter, pages listFlags) error {

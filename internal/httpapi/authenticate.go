@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"errors"
-
 	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/law"
 )
@@ -47,27 +45,9 @@ func (s *server) identify(c *call) error {
 	return c.unknown
 }
 
-// refuseSignIn counts a refused sign-in. A good token that may speak for no subject is an audit event
-// (docs/law.md, Audit).
+// refuseSignIn answers somebody whose token counts for nothing, as the pages do.
 func (s *server) refuseSignIn(c *call, err error) error {
-	var e *identity.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Kind {
-	case identity.Rejected:
-		s.Keyserver.SignInRefused(c.Caller.Address, string(e.Reason))
-	case identity.NotAllowed:
-		// Each is an event. All of an issuer are measured together, since some issuers let anybody have as
-		// many names as he likes.
-		if err := s.take(s.outside, "issuer "+e.Who.Issuer); err != nil {
-			return err
-		}
-		who := c.Caller
-		who.Caller = law.Caller{Principal: e.Who}
-		return s.Keyserver.Refused(c.Context(), who, &law.Refusal{Kind: law.Forbidden, Reason: e.Sentence})
-	}
-	return err
+	return s.Keyserver.RefuseSignIn(c.Context(), c.Caller, err, func(who string) error { return s.take(s.outside, who) })
 }
 
 // refused returns a refusal that no verb has made, after it was audited as those of the verbs are.

@@ -14,6 +14,7 @@ func listEvents(s *server, c *call) (answer, error) {
 		Operation: law.OperationID(c.query.Get("operation")),
 		Subject:   law.SubjectID(c.query.Get("subject")),
 		Key:       law.KeyID(c.query.Get("keyid")),
+		Session:   law.SessionID(c.query.Get("session")),
 		Page:      c.page(),
 	})
 	if err != nil {

@@ -50,6 +50,9 @@ func listOperations(s *server, c *call) (answer, error) {
 		Key:     law.KeyID(c.query.Get("keyid")),
 		Orderer: law.SubjectID(c.query.Get("orderer")),
 		Queue:   c.query.Get("queue") == "true",
+		Text:    c.query.Get("text"),
+		From:    c.instant("from"),
+		Until:   c.instant("until"),
 		Page:    c.page(),
 	})
 	if err != nil {

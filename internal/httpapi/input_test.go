@@ -167,7 +167,7 @@ func TestParametersAreValidated(t *testing.T) {
 	for _, path := range []string{
 		"/api/operations?limit=0", "/api/operations?limit=-1", "/api/operations?limit=201", "/api/operations?limit=1000000000",
 		"/api/operations?limit=1e2", "/api/operations?limit=+5", "/api/operations?limit=05", "/api/operations?limit=", "/api/operations?limit=1&limit=2",
-		"/api/operations?state=open", "/api/operations?queue=yes", "/api/operations?keyid=%00", "/api/operations?unknown=1", "/api/operations?Limit=1",
+		"/api/operations?state=open", "/api/operations?queue=yes", "/api/operations?text=", "/api/operations?from=-1", "/api/operations?until=9007199254740992", "/api/operations?from=2026-11-26", "/api/operations?keyid=%00", "/api/operations?unknown=1", "/api/operations?Limit=1",
 		"/api/operations?cursor=", "/api/operations?cursor=..%2f..%2f", "/api/operations?cursor=" + strings.Repeat("x", 600), "/api/operations?a;b", "/api/operations?%zz=1",
 		"/api/operations/" + strings.ToUpper(id), "/api/operations/1", "/api/operations/" + id + "/wait", "/api/operations/" + id + "/wait?revision=1&waitms=60001",
 		"/api/operations/" + id + "/wait?revision=-1", "/api/signorders/x", "/api/keys/..%2froot", "/api/keys/%2e%2e", "/api/keys/fw-dev%00", "/api/keys?x=1",

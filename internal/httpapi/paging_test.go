@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/keyserver/api"
 	"example.org/keyserver/client"
@@ -113,5 +115,44 @@ func TestAZ05_PagesAreStableUnderConcurrentInserts(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the pages had %v, want %v", got, want)
+	}
+}
+
+func TestOperationsAreFoundByTextAndTime(t *testing.T) {
+	k, ctx := testkit.New(t), context.Background()
+	olga := clientOf(k, "olga")
+	var made []api.Operation
+	for _, description := range []string{"Release 4.1", "release 4.2 of the Valve", "Nightly"} {
+		n := newOperation("fw-dev")
+		n.Description = description
+		made = append(made, must[api.Operation](t)(olga.CreateOperation(ctx, strconv.Itoa(len(made)), n)))
+		k.Clock.Step(time.Hour)
+	}
+	at := func(i int) time.Time { return time.UnixMilli(made[i].Created) }
+	for name, test := range map[string]struct {
+		filter client.OperationFilter
+		want   []int
+	}{
+		"text":                 {client.OperationFilter{Text: "RELEASE"}, []int{1, 0}},
+		"text with a space":    {client.OperationFilter{Text: "the valve"}, []int{1}},
+		"a whole id":           {client.OperationFilter{Text: made[2].ID}, []int{2}},
+		"from":                 {client.OperationFilter{From: at(1)}, []int{2, 1}},
+		"until":                {client.OperationFilter{Until: at(1)}, []int{0}},
+		"a time between":       {client.OperationFilter{From: at(0).Add(time.Millisecond), Until: at(2)}, []int{1}},
+		"text, time and state": {client.OperationFilter{Text: "4.", Until: at(1), State: api.Expired, KeyID: "fw-dev", Orderer: "olga"}, []int{0}},
+		"before there was any": {client.OperationFilter{Until: time.UnixMilli(0)}, nil},
+		"as late as can be":    {client.OperationFilter{From: time.UnixMilli(1<<53 - 1)}, nil},
+		"nothing":              {client.OperationFilter{Text: "no such"}, nil},
+	} {
+		var got, want []string
+		for _, o := range must[api.Operations](t)(olga.Operations(ctx, test.filter)).Operations {
+			got = append(got, o.Description)
+		}
+		for _, i := range test.want {
+			want = append(want, made[i].Description)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, must be %q", name, got, want)
+		}
 	}
 }

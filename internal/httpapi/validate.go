@@ -199,6 +199,14 @@ func (c *call) integer(name string, otherwise int64) int64 {
 	return n
 }
 
+// instant returns a time of the query, the zero time if it is not there.
+func (c *call) instant(name string) time.Time {
+	if !c.query.Has(name) {
+		return time.Time{}
+	}
+	return time.UnixMilli(c.integer(name, 0))
+}
+
 // decode reads a checked body.
 func decode[T any](c *call) (T, error) {
 	var v T

@@ -13,15 +13,15 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-// Events lists audit events, oldest first unless the filter says otherwise: those of one operation for everybody for whom it exists, all
-// for administrators and auditors.
+// Events lists audit events, oldest first unless the filter says otherwise: those of one operation or
+// administration session for everybody for whom it exists, all for administrators and auditors.
 func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventPage, error) {
-	scope := fmt.Sprintf("events %q %q %q %q %t", f.Type, f.Operation, f.Subject, f.Key, f.Newest)
+	scope := fmt.Sprintf("events %q %q %q %q %q %t", f.Type, f.Operation, f.Subject, f.Key, f.Session, f.Newest)
 	last, err := k.openCursor(c, scope, f.Page)
 	if err != nil {
 		return EventPage{}, err
 	}
-	query := store.EventQuery{Type: audit.Type(f.Type), Operation: f.Operation, Subject: f.Subject, Key: f.Key, Newest: f.Newest, Limit: f.Page.Limit}
+	query := store.EventQuery{Type: audit.Type(f.Type), Operation: f.Operation, Subject: f.Subject, Key: f.Key, Session: f.Session, Newest: f.Newest, Limit: f.Page.Limit}
 	if last != "" {
 		index, err := strconv.ParseInt(last, 10, 64)
 		if err != nil {
@@ -33,11 +33,7 @@ func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventP
 	}
 	page, err := look(ctx, k, func(r *store.Reader) (EventPage, error) {
 		var page EventPage
-		if f.Operation != "" {
-			if _, err := visible(r, c, f.Operation); err != nil {
-				return page, err
-			}
-		} else if err := r.Facts().ReadLog(c.Subject); err != nil {
+		if err := f.readBy(r, c); err != nil {
 			return page, err
 		}
 		events, err := r.Events(query)
@@ -49,7 +45,25 @@ func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventP
 		}
 		return page, err
 	})
-	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation})
+	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation, Session: string(f.Session)})
+}
+
+// readBy refuses those who may not read what is selected.
+func (f EventFilter) readBy(r *store.Reader, c Caller) error {
+	if f.Operation == "" && f.Session == "" {
+		return r.Facts().ReadLog(c.Subject)
+	}
+	if f.Operation != "" {
+		if _, err := visible(r, c, f.Operation); err != nil {
+			return err
+		}
+	}
+	if f.Session != "" {
+		if _, err := visibleSession(r, c, f.Session); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errNoEvent = &law.Refusal{Kind: law.NotFound, Reason: "the audit log has no such entry"}

@@ -2,6 +2,7 @@ package keyserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/identity"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
 )
@@ -107,9 +109,25 @@ func (k *Keyserver) SignOut(ctx context.Context, c Caller, id string, until time
 // errNoSignIn refuses what could not be told of in the log: the database was put back to before the sign-in.
 var errNoSignIn = &law.Refusal{Kind: law.NotFound, Reason: "the audit log knows of no such sign-in of yours; if the database was restored from a backup, have the key of the pages' cookies replaced, which ends all sign-ins"}
 
-// SignInEnded says whether a sign-in has been ended.
-func (k *Keyserver) SignInEnded(ctx context.Context, id string) (bool, error) {
-	return look(ctx, k, func(r *store.Reader) (bool, error) { return r.SignInEnded(id) })
+// RefuseSignIn counts a refused sign-in, and returns the error that refused it. Who is known to the issuer and may speak
+// for no subject is an audit event of its own (docs/law.md, Audit); take measures all of one issuer together, since some
+// issuers let anybody have as many names as he likes.
+func (k *Keyserver) RefuseSignIn(ctx context.Context, c Caller, err error, take func(who string) error) error {
+	e, is := errors.AsType[*identity.Error](err)
+	if !is {
+		return err
+	}
+	switch e.Kind {
+	case identity.Rejected:
+		k.SignInRefused(c.Address, string(e.Reason))
+	case identity.NotAllowed:
+		if err := take("issuer " + e.Who.Issuer); err != nil {
+			return err
+		}
+		c.Caller = law.Caller{Principal: e.Who}
+		return k.Refused(ctx, c, &law.Refusal{Kind: law.Forbidden, Reason: e.Sentence})
+	}
+	return err
 }
 
 // FactsFor returns the world as it is now, as [Keyserver.Facts] does, and whether the sign-in has been ended, for every

@@ -84,6 +84,7 @@ type EventFilter struct {
 	Operation law.OperationID
 	Subject   law.SubjectID // of the actor
 	Key       law.KeyID
+	Session   law.SessionID
 	Page      Page
 	Newest    bool // the newest first
 }

@@ -32,7 +32,11 @@ func TestUsesOfAKeyAreCountedByTheDayForThoseWhoSeeIt(t *testing.T) {
 	want := func(from time.Time, days int, want ...int) {
 		t.Helper()
 		for _, who := range []law.SubjectID{"olga", "ci", "alice", "audrey"} {
-			if got, err := k.Keyserver.Uses(k.Context(), k.Caller(who), "fw-dev", from, days); err != nil || !slices.Equal(got, want) {
+			want := want
+			if who == "ci" { // which sees none of olga's operations
+				want = make([]int, days)
+			}
+			if got, err := k.Keyserver.Uses(k.Context(), k.Caller(who), "fw-dev", from, days); err != nil || !slices.Equal(got.Days, want) || !got.Since.IsZero() {
 				t.Errorf("from %v %s counts %v, want %v (%v)", from, who, got, want, err)
 			}
 		}
@@ -57,17 +61,42 @@ func TestUsesOfAKeyAreCountedByTheDayForThoseWhoSeeIt(t *testing.T) {
 	}
 	byKey := func(who law.SubjectID, from time.Time, want map[law.KeyID]int) {
 		t.Helper()
-		if got, err := k.Keyserver.UsesByKey(k.Context(), k.Caller(who), from); err != nil || !maps.Equal(got, want) {
+		if got, all, err := k.Keyserver.UsesByKey(k.Context(), k.Caller(who), from); err != nil || !all || !maps.Equal(got, want) {
 			t.Errorf("%s counts %v, want %v (%v)", who, got, want, err)
 		}
 	}
-	byKey("ci", start, map[law.KeyID]int{"fw-dev": 7, "fw-one": 0, "fw-prod": 0})
-	byKey("ci", start.Add(1), map[law.KeyID]int{"fw-dev": 7, "fw-one": 0, "fw-prod": 0}) // to the millisecond
-	byKey("ci", start.Add(time.Millisecond), map[law.KeyID]int{"fw-dev": 5, "fw-one": 0, "fw-prod": 0})
+	olga := map[law.KeyID]int{"ca-dev": 0, "fw-ed": 0, "fw-one": 0, "fw-prod": 0}
+	for from, n := range map[time.Time]int{start: 7, start.Add(1): 7 /* to the millisecond */, start.Add(time.Millisecond): 5} {
+		olga["fw-dev"] = n
+		byKey("olga", from, olga)
+	}
+	byKey("ci", start, map[law.KeyID]int{"fw-dev": 0, "fw-one": 0, "fw-prod": 0})
 	byKey("carol", start, map[law.KeyID]int{"fw-prod": 0})
 	byKey("eve", start, nil)
-	if _, err := k.Keyserver.UsesByKey(k.Context(), k.Caller("ci"), start.Add(-(keyserver.MaxUseDays+1)*testkit.Day)); err == nil {
+	if _, _, err := k.Keyserver.UsesByKey(k.Context(), k.Caller("ci"), start.Add(-(keyserver.MaxUseDays+1)*testkit.Day)); err == nil {
 		t.Error("uses of ever are counted")
+	}
+}
+
+func TestUsesAreCountedAsFarAsTheyCanBeLookedThrough(t *testing.T) {
+	k := testkit.New(t)
+	ask := testkit.Ask("fw-dev")
+	ask.Keys[0].MaxUses = 9
+	ask.Clients = []law.SubjectID{"ci"}
+	shared := k.Create(ask)
+	ask.Clients = nil
+	hidden := k.Create(ask)
+	start := k.Clock.Now()
+	for i := range 4 {
+		k.Clock.Step(time.Second)
+		k.MustSign(shared, testkit.OrderAsk("fw-dev", fmt.Sprint(i), "image"))
+		k.MustSign(hidden, testkit.OrderAsk("fw-dev", fmt.Sprint(i), "image"))
+	}
+	for limit, want := range map[int]struct{ seen, since int }{8: {4, 0}, 7: {3, 2}, 6: {2, 3}, 2: {0, 5}, 1: {0, 5}} {
+		seen, since, err := k.Keyserver.SeenUses(k.Context(), "ci", "fw-dev", start, limit)
+		if since.IsZero() != (want.since == 0) || seen != want.seen || err != nil {
+			t.Errorf("of %d uses %d are seen since %v, want %+v (%v)", limit, seen, since, want, err)
+		}
 	}
 }
 

@@ -180,6 +180,37 @@ func TestASignatureIsForItsRequester(t *testing.T) {
 	}
 }
 
+func TestTheStoryOfASessionIsForThoseForWhomItExists(t *testing.T) {
+	k := testkit.New(t)
+	session, other := k.OpenSession(nil), k.OpenSession(nil)
+	if _, err := k.Keyserver.CloseSession(k.Context(), k.Caller("ada"), session.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []law.SubjectID{"ada", "audrey"} {
+		page, err := k.Keyserver.Events(k.Context(), k.Caller(who), keyserver.EventFilter{Session: session.ID, Page: keyserver.Page{Limit: 10}})
+		if err != nil || len(page.Leaves) != 2 || page.Next != "" {
+			t.Errorf("%s reads %d events (%v)", who, len(page.Leaves), err)
+		}
+		for _, leaf := range page.Leaves {
+			if e, err := audit.ParseLeaf(leaf); err != nil || e.Session != string(session.ID) || e.Session == string(other.ID) {
+				t.Errorf("%s reads %s (%v)", who, leaf, err)
+			}
+		}
+	}
+	o, size := k.Create(testkit.Ask("fw-dev")), k.LogSize()
+	for _, f := range []keyserver.EventFilter{{Session: session.ID}, {Session: session.ID, Operation: o.ID}} {
+		f.Page.Limit = 10
+		_, err := k.Keyserver.Events(k.Context(), k.Caller("olga"), f)
+		testkit.Refused(t, "olga reads the story of a session", err, law.NotFound)
+	}
+	events := k.EventsSince(size)
+	if len(events) != 2 || events[0].Type != audit.RequestRefused || events[0].Session != string(session.ID) {
+		t.Errorf("the events are %+v", events)
+	}
+	_, err := k.Keyserver.Events(k.Context(), k.Caller("ada"), keyserver.EventFilter{Session: "none", Page: keyserver.Page{Limit: 10}})
+	testkit.Refused(t, "the story of no session", err, law.NotFound)
+}
+
 func TestKeysAreThereForThoseWithARoleOnThem(t *testing.T) {
 	k := testkit.New(t)
 	all := []law.KeyID{"ca-dev", "fw-dev", "fw-ed", "fw-one", "fw-other", "fw-prod", "root"}

@@ -224,6 +224,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	seen("everything", f.SeesEverything, "ada", "otto")
 	seen("the whole log", func(who law.SubjectID) bool { return f.ReadLog(who) == nil }, "ada", "otto")
 	seen("fw-test", func(s law.SubjectID) bool { return f.SeesKey(s, "fw-test") }, "olga", "ci", "line", "anna", "dora", "ada", "otto")
+	seen("all of fw-test", func(s law.SubjectID) bool { return f.SeesAllOf(s, "fw-test") }, "olga", "anna", "dora", "ada", "otto")
 	seen("no key", func(s law.SubjectID) bool { return f.SeesKey(s, "none") })
 	for i := range w.cfg.Subjects {
 		w.cfg.Subjects[i].Enabled = false
@@ -231,6 +232,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	f = w.facts()
 	seen("the operation", func(s law.SubjectID) bool { return f.Sees(s, w.op) })
 	seen("fw-test", func(s law.SubjectID) bool { return f.SeesKey(s, "fw-test") })
+	seen("all of fw-test", func(s law.SubjectID) bool { return f.SeesAllOf(s, "fw-test") })
 }
 
 func TestAlgorithmsSchemesAndHashes(t *testing.T) {

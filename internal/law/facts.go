@@ -357,6 +357,11 @@ func (f Facts) SeesEverything(who SubjectID) bool {
 	return f.Holds(who, Administrator, "") || f.Holds(who, Auditor, "")
 }
 
+// SeesAllOf says whether every operation with the key exists for the subject.
+func (f Facts) SeesAllOf(who SubjectID, key KeyID) bool {
+	return f.SeesEverything(who) || f.Holds(who, Approver, key)
+}
+
 // ReadLog refuses the whole audit log to everybody but administrators and auditors.
 func (f Facts) ReadLog(who SubjectID) error {
 	if f.SeesEverything(who) {

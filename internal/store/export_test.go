@@ -29,6 +29,23 @@ func (db *DB) OnWriter(t testing.TB, statement string) {
 	}
 }
 
+// PlanOfEvents is how SQLite would look for these events.
+func (db *DB) PlanOfEvents(t testing.TB, query EventQuery) string {
+	t.Helper()
+	c, err := db.writer.take(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.writer.giveBack(c)
+	text, args := query.statement(1)
+	var id, parent, unused int
+	var plan string
+	if err := c.QueryRowContext(context.Background(), `EXPLAIN QUERY PLAN `+text, args...).Scan(&id, &parent, &unused, &plan); err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
 // Forget makes the writer read anew what it knows.
 func (db *DB) Forget(t testing.TB) {
 	t.Helper()

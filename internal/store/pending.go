@@ -160,7 +160,7 @@ type insertion struct {
 }
 
 var (
-	eventsInsertion = insertion{table: "audit_events", columns: "idx, batch, time, type, operation, subject, keyid, leaf"}
+	eventsInsertion = insertion{table: "audit_events", columns: "idx, batch, time, type, operation, subject, keyid, session, leaf"}
 	hashesInsertion = insertion{table: "audit_hashes", columns: "idx, hash"}
 	keysInsertion   = insertion{
 		table: "operation_keys", columns: "operation, position, keyid, taken, signed",
@@ -214,7 +214,7 @@ func (p *pending) event(e audit.Event, leaf []byte, hashes []audit.StoredHash) {
 	if e.Actor != nil {
 		subject = e.Actor.Subject
 	}
-	p.events = append(p.events, []any{e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), string(subject), string(e.Key), string(leaf)})
+	p.events = append(p.events, []any{e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), string(subject), string(e.Key), e.Session, string(leaf)})
 	for _, h := range hashes {
 		p.hashes = append(p.hashes, []any{h.Index, h.Hash[:]})
 	}

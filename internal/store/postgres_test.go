@@ -234,13 +234,14 @@ func TestANewDatabaseLooksWhereItWillFindWhatItLooksForFast(t *testing.T) {
 	at := postgrestest.New(t)
 	createShared(t, at)
 	for query, index := range map[string]string{
-		`SELECT * FROM sign_orders WHERE operation = 'o' AND keyid = 'k' AND requester = 'r' AND idempotencykey = 'i'`: "sign_orders_idempotencykey",
-		`SELECT * FROM sign_orders WHERE operation = 'o' AND id > 'i' ORDER BY id LIMIT 10`:                            "sign_orders_operation",
-		`SELECT * FROM sign_orders WHERE state = 'running' AND lease <= 1 ORDER BY lease LIMIT 10`:                     "sign_orders_running",
-		`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND expires <= 1 ORDER BY expires LIMIT 10`:  "operations_due",
-		`SELECT operation FROM audit_events WHERE type = 'operation-became-approved' AND operation IN ('a', 'b')`:      "audit_events_approved",
-		`SELECT id FROM operations WHERE state = 'pending' AND expires > 1 ORDER BY expires, id LIMIT 10`:              "operations_waiting",
-		`SELECT count(*) FROM sign_orders WHERE keyid = 'k' AND accepted >= 1 AND accepted < 2`:                        "sign_orders_accepted",
+		`SELECT * FROM sign_orders WHERE operation = 'o' AND keyid = 'k' AND requester = 'r' AND idempotencykey = 'i'`:      "sign_orders_idempotencykey",
+		`SELECT * FROM sign_orders WHERE operation = 'o' AND id > 'i' ORDER BY id LIMIT 10`:                                 "sign_orders_operation",
+		`SELECT * FROM sign_orders WHERE state = 'running' AND lease <= 1 ORDER BY lease LIMIT 10`:                          "sign_orders_running",
+		`SELECT id FROM operations WHERE state IN ('pending', 'approved') AND expires <= 1 ORDER BY expires LIMIT 10`:       "operations_due",
+		`SELECT operation FROM audit_events WHERE type = 'operation-became-approved' AND operation IN ('a', 'b')`:           "audit_events_approved",
+		`SELECT idx FROM audit_events WHERE idx >= 0 AND idx < 9 AND session = 's' AND session <> '' ORDER BY idx LIMIT 10`: "audit_events_session",
+		`SELECT id FROM operations WHERE state = 'pending' AND expires > 1 ORDER BY expires, id LIMIT 10`:                   "operations_waiting",
+		`SELECT count(*) FROM sign_orders WHERE keyid = 'k' AND accepted >= 1 AND accepted < 2`:                             "sign_orders_accepted",
 	} {
 		if plan := postgrestest.Query(t, at, `EXPLAIN `+query); !strings.Contains(plan, " "+index+" ") {
 			t.Errorf("%s: the plan is\n%s", query, plan)

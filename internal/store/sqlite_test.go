@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/store/storetest"
 )
@@ -37,6 +38,19 @@ func (f file) Open(ctx context.Context, o store.Options) (*store.DB, error) {
 
 func TestSQLiteKeepsTheContractOfTheStore(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Database { return newFile(t) })
+}
+
+func TestEventsAreLookedForInTheIndexOfTheirFilter(t *testing.T) {
+	db := newFile(t).create(t, store.Options{})
+	for index, query := range map[string]store.EventQuery{
+		"audit_events_type": {Type: audit.SignedIn}, "audit_events_operation": {Operation: "o"}, "audit_events_subject": {Subject: "s"},
+		"audit_events_keyid": {Key: "k"}, "audit_events_session": {Session: "s", Newest: true},
+	} {
+		query.Limit = 10
+		if plan := db.PlanOfEvents(t, query); !strings.Contains(plan, index) {
+			t.Errorf("%+v: the plan is %s", query, plan)
+		}
+	}
 }
 
 // create makes a database with the configuration of the contract, until the test ends.

@@ -46,6 +46,35 @@ func (r *Reader) UsesSince(key law.KeyID, from time.Time) (int, error) {
 	return n, nil
 }
 
+// Use is the acceptance of a sign order.
+type Use struct {
+	Operation law.OperationID
+	At        time.Time
+}
+
+// NewestUses lists the sign orders that were accepted with a key from one time until before another, newest first, at
+// most limit.
+func (r *Reader) NewestUses(key law.KeyID, from, until time.Time, limit int) ([]Use, error) {
+	q, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	var uses []Use
+	err = q.each(`SELECT operation, accepted FROM sign_orders WHERE keyid = $1 AND accepted >= $2 AND accepted < $3 ORDER BY accepted DESC LIMIT $4`,
+		[]any{string(key), millis(from), millis(until), limit}, func(scan func(...any) error) error {
+			var u Use
+			var at int64
+			err := scan(&u.Operation, &at)
+			u.At = fromMillis(at)
+			uses = append(uses, u)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("listing uses of key %s: %w", key, err)
+	}
+	return uses, nil
+}
+
 // RecentOrders lists the sign orders before the given one, newest first, at most limit. Empty: from the newest.
 func (r *Reader) RecentOrders(before law.OrderID, limit int) ([]law.Order, error) {
 	if before == "" {

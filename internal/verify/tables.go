@@ -112,6 +112,8 @@ func (r Row) CompareEvent(e *audit.Event) error {
 			return is(string(e.Actor.Subject))
 		case "keyid":
 			return is(string(e.Key))
+		case "session":
+			return is(e.Session)
 		case "leaf":
 			return must(func(any) string { return "" }) // it is what the event was read from
 		}

@@ -230,7 +230,7 @@ func (s *server) subjectView(c *call, refused error) (view, error) {
 		_, err = c.facts.DisableSubject(c.Caller.Subject, id)
 		p.Disable = offered(p.Address+"/disable", err)
 		p.Disable.Does = shown(subject.Name) + " can do nothing any more, at once: sign-ins, tokens, approvals that were given and operations that were asked for stop counting. Enabling again takes an administration session."
-		p.Disable.Reason = c.URL.Query().Get("disable")
+		p.Disable.Reason = s.typedBefore(c, p.Address+"/disable")
 		if refused != nil {
 			p.Disable.Reason = c.reason()
 		}

@@ -4,6 +4,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -59,6 +60,7 @@ func TestTwoAdministratorsCarryOutAPlanOnThePages(t *testing.T) {
 	expect(t, adam.send(seen, at+"/authorise", nil), http.StatusOK, "You have authorised it.", "ada or adam can apply the plan")
 	applied := adam.send(adam.open(at), at+"/apply", nil)
 	expect(t, applied, http.StatusOK, "The plan has been applied", "Its plan was applied")
+	expect(t, ada.open("/audit?session="+path.Base(at)), http.StatusOK, "alice leaves", "Administration session opened", "Administration session became active", "Configuration changed")
 	expect(t, ada.open("/administration/subjects/alice"), http.StatusOK, "disabled", "It is disabled. Enabling it again takes an administration session.")
 	expect(t, ada.open("/administration?state=closed"), http.StatusOK, "alice leaves")
 	expect(t, ada.open("/administration?state=active"), http.StatusOK, "No administration session is like that.")

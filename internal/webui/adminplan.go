@@ -283,7 +283,9 @@ func (s *server) sessionView(c *call, refused error) (view, error) {
 	s.sessionOffers(c, p)
 	p.Said = sessionSaid(c.URL.Query().Get("did"), p)
 	v := view{page: "session", title: shown(found.Description), section: "administration", data: p}
-	if refused != nil {
+	if refused == nil { // else the address is that of a form, where the script finds no page
+		v.live = fmt.Sprintf("/live/sessions/%s?shown=%s", url.PathEscape(string(found.ID)), sessionSum(c, found))
+	} else {
 		t := s.Translate(refused)
 		v.status, p.Refused = t.Kind().Status(), sentence(t.Detail)
 	}

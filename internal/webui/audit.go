@@ -17,19 +17,35 @@ type auditPage struct {
 	Items []eventLine
 	Types []eventName
 	Query auditQuery
-	Story *keyserver.Operation // the list is the whole story of this operation, oldest first
-	Next  string               // address of the next page; empty at the end
-	First bool                 // nothing stands before
-	Log   *logState            // nil: it is not shown
+	Story *story    // the list is the whole story of one thing, oldest first; nil: it is not
+	Next  string    // address of the next page; empty at the end
+	First bool      // nothing stands before
+	Log   *logState // nil: it is not shown
 }
 
 // auditQuery is what the filters of the list say, as they were typed.
-type auditQuery struct{ Type, Operation, Subject, Key string }
+type auditQuery struct{ Type, Operation, Session, Subject, Key string }
 
-func (q auditQuery) story() bool { return q.Operation != "" && q == auditQuery{Operation: q.Operation} }
+// story says whether nothing but all of one operation or one administration session is asked for.
+func (q auditQuery) story() bool {
+	return !q.Empty() && (q == auditQuery{Operation: q.Operation} || q == auditQuery{Session: q.Session})
+}
 
 // Empty says whether everything is listed.
 func (q auditQuery) Empty() bool { return q == auditQuery{} }
+
+// story is what a list tells the whole story of.
+type story struct{ Kind, Address, Description, State string }
+
+// storyOf is the operation or the administration session that is asked for.
+func (s *server) storyOf(c *call, q auditQuery) (*story, error) {
+	if q.Session != "" {
+		found, err := s.Keyserver.Session(c.Context(), c.Caller, law.SessionID(q.Session))
+		return &story{"Administration session", sessionAddress(found.ID), found.Description, string(found.State)}, err
+	}
+	o, err := s.Keyserver.Operation(c.Context(), c.Caller, law.OperationID(q.Operation))
+	return &story{"Operation", "/operations/" + string(o.ID), o.Description, string(o.State)}, err
+}
 
 // logState is where the audit log stands.
 type logState struct {
@@ -128,10 +144,13 @@ func (e eventLine) Facts() []string {
 
 func showAudit(s *server, c *call) (view, error) {
 	in := c.URL.Query()
-	q := auditQuery{in.Get("type"), strings.TrimSpace(in.Get("operation")), strings.TrimSpace(in.Get("subject")), strings.TrimSpace(in.Get("key"))}
+	q := auditQuery{
+		in.Get("type"), strings.TrimSpace(in.Get("operation")), strings.TrimSpace(in.Get("session")), strings.TrimSpace(in.Get("subject")),
+		strings.TrimSpace(in.Get("key")),
+	}
 	page, err := s.Keyserver.Events(c.Context(), c.Caller, keyserver.EventFilter{
-		Type: q.Type, Operation: law.OperationID(q.Operation), Subject: law.SubjectID(q.Subject), Key: law.KeyID(q.Key), Newest: !q.story(),
-		Page: keyserver.Page{Limit: listed, Cursor: in.Get("cursor")},
+		Type: q.Type, Operation: law.OperationID(q.Operation), Subject: law.SubjectID(q.Subject), Key: law.KeyID(q.Key),
+		Session: law.SessionID(q.Session), Newest: !q.story(), Page: keyserver.Page{Limit: listed, Cursor: in.Get("cursor")},
 	})
 	if err != nil {
 		return view{}, err
@@ -153,11 +172,10 @@ func showAudit(s *server, c *call) (view, error) {
 	}
 	title := "Audit log"
 	if q.story() {
-		o, err := s.Keyserver.Operation(c.Context(), c.Caller, law.OperationID(q.Operation))
-		if err != nil {
+		if p.Story, err = s.storyOf(c, q); err != nil {
 			return view{}, err
 		}
-		p.Story, title = &o, "Story of an operation"
+		title = "Story: " + shown(p.Story.Description)
 	}
 	if p.First && q.Empty() {
 		if p.Log, err = s.logState(c); err != nil {

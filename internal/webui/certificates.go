@@ -142,7 +142,7 @@ func (s *server) certificateView(c *call, refused error) (view, error) {
 	if one.Revocation.At.IsZero() {
 		_, err := one.Revoke(c.Caller.Subject, "unspecified", "reason", c.facts, s.Now())
 		p.Revoke = offered("/certificates/"+string(one.ID)+"/revoke", err)
-		p.Revoke.Reason = c.URL.Query().Get("revoke")
+		p.Revoke.Reason = s.typedBefore(c, "/certificates/"+string(one.ID)+"/revoke")
 		if r, ok := refusal(err); ok && r.Kind == law.Forbidden {
 			p.Revoke.Why = "" // it is not worth saying to everybody
 		}

@@ -97,6 +97,7 @@ type keyPage struct {
 	Open        []item
 	More        bool // there are more open operations than are shown
 	Uses        template.HTML
+	UsesSince   time.Time // earlier ones are not counted; zero: all are
 	Disable     offer
 	Fresh       bool
 	Age         time.Duration
@@ -132,7 +133,7 @@ func (s *server) keyView(c *call, refused error) (view, error) {
 	}
 	_, err = c.facts.DisableKey(c.Caller.Subject, k.ID)
 	p.Disable = offered("/keys/"+string(k.ID)+"/disable", err)
-	p.Disable.Reason = c.URL.Query().Get("disable")
+	p.Disable.Reason = s.typedBefore(c, "/keys/"+string(k.ID)+"/disable")
 	if k.State != law.KeyActive {
 		p.Disable = offer{}
 	}
@@ -199,8 +200,8 @@ func (s *server) fillKeyUses(c *call, p *keyPage) error {
 		return nil // it is used in no operation
 	}
 	first := p.Now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-usesDays)
-	days, err := s.Keyserver.Uses(c.Context(), c.Caller, p.ID, first, usesDays)
-	p.Uses = chart(days, first)
+	uses, err := s.Keyserver.Uses(c.Context(), c.Caller, p.ID, first, usesDays)
+	p.Uses, p.UsesSince = chart(uses.Days, first), uses.Since
 	return err
 }
 

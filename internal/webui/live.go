@@ -3,12 +3,15 @@ package webui
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/policy"
 )
 
 const (
@@ -43,13 +46,43 @@ func watchQueue(s *server, c *call) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
+	return view{}, s.tellOf(c, before, s.queueSum)
+}
+
+// watchSession says when what the page of the session shows is not what it has shown any more.
+func watchSession(s *server, c *call) (view, error) {
+	before := c.URL.Query().Get("shown")
+	if sum, err := hex.DecodeString(before); err != nil || len(sum) != sha256.Size {
+		return view{}, &keyserver.Malformed{Sentence: "it is not said what the page shows"}
+	}
+	return view{}, s.tellOf(c, before, func(c *call) (string, error) {
+		found, err := s.Keyserver.Session(c.Context(), c.Caller, law.SessionID(c.PathValue("session")))
+		if err != nil {
+			return "", err
+		}
+		return sessionSum(c, found), nil
+	})
+}
+
+// sessionSum is a digest of what the page of a session shows.
+func sessionSum(c *call, p keyserver.Session) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d %s %d %q %q\n", p.ID, p.Revision, p.State, p.Needed, p.Counted, sessionNext(c, p))
+	if p.Plan != nil {
+		fmt.Fprintf(h, "%q", policy.Describe(*p.Plan, p.Before))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// tellOf streams an event whenever the sum of what is watched is another one.
+func (s *server) tellOf(c *call, before string, sum func(*call) (string, error)) error {
 	var rest time.Duration
-	return view{}, s.tell(c, func(ctx context.Context) (bool, error) {
+	return s.tell(c, func(ctx context.Context) (bool, error) {
 		wait(ctx, nil, rest)
 		changed, stop := s.Keyserver.Changed(ctx)
 		defer stop()
 		begun := s.Now()
-		now, err := s.queueSum(c)
+		now, err := sum(c)
 		rest = restful * s.Now().Sub(begun)
 		if err != nil || now != before {
 			differs := now != before
@@ -73,16 +106,16 @@ func wait(ctx context.Context, changed <-chan struct{}, most time.Duration) {
 }
 
 // queueSum is a digest of what the caller's queue shows.
-func (s *server) queueSum(c *call) (sum [sha256.Size]byte, err error) {
+func (s *server) queueSum(c *call) (string, error) {
 	all, _, err := s.Keyserver.Queue(c.Context(), c.Caller)
 	if err != nil {
-		return sum, err
+		return "", err
 	}
 	h := sha256.New()
 	for _, o := range all {
 		fmt.Fprintf(h, "%s %d %s\n", o.ID, o.Revision, o.State)
 	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // tell streams an event whenever next says that something has changed, until the browser goes away, the sign-in

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -98,6 +101,71 @@ func TestWhoMayNotSeeAnOperationAnyMoreIsToldToLook(t *testing.T) {
 	s.Approve(o, "peter")
 	if got := fmt.Sprint(live.next(), live.next()); got != "goneend" {
 		t.Errorf("the stream says %s", got)
+	}
+}
+
+func TestASessionPageHearsOfEachStep(t *testing.T) {
+	s := newSite(t)
+	policy := s.Policy(func(c *law.Configuration) { c.Administration.Active = 3 * time.Hour })
+	session := s.OpenSession(&policy)
+	adam := s.signIn(t, "adam")
+	live := adam.listen(adam.open("/administration/sessions/" + string(session.ID)))
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"ada withdraws", func() error {
+			_, err := s.Keyserver.WithdrawAuthorisation(t.Context(), s.Caller("ada"), session.ID)
+			return err
+		}},
+		{"adam authorises", func() error { s.Authorise(session, "adam"); return nil }},
+		{"who could give what is missing is somebody else", func() error { s.Enable("ada", false); return nil }},
+		{"adam closes", func() error {
+			_, err := s.Keyserver.CloseSession(t.Context(), s.Caller("adam"), session.ID)
+			return err
+		}},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if event := live.next(); event != "changed" {
+			t.Errorf("%s: %s", step.name, event)
+		}
+	}
+}
+
+func TestASessionPageHearsOfWhatChangedBeforeItListened(t *testing.T) {
+	s := newSite(t)
+	session := s.OpenSession(nil)
+	audrey := s.signIn(t, "audrey")
+	page := audrey.open("/administration/sessions/" + string(session.ID))
+	s.Authorise(session, "adam")
+	if event := audrey.listen(page).next(); event != "changed" {
+		t.Errorf("the stream says %s", event)
+	}
+}
+
+func TestWhoMayNotSeeSessionsHearsNothingOfThem(t *testing.T) {
+	s := newSite(t)
+	session := s.OpenSession(nil)
+	olga := s.signIn(t, "olga")
+	live := olga.listen(page{path: "no page", body: `data-live="/live/sessions/` + string(session.ID) + "?shown=" + strings.Repeat("0", 64) + `"`})
+	if got := fmt.Sprint(live.next(), live.next()); got != "goneend" {
+		t.Errorf("the stream says %s", got)
+	}
+}
+
+func TestAPageOfARefusalIsNotLive(t *testing.T) {
+	s := newSite(t)
+	o, session := s.Create(testkit.Ask("fw-prod")), s.OpenSession(nil)
+	adam, alice := s.signIn(t, "adam"), s.signIn(t, "alice")
+	wrong := url.Values{"digest": {strings.Repeat("0", 64)}}
+	for who, at := range map[*person][2]string{alice: {"/operations/" + string(o.ID), "/approve"}, adam: {"/administration/sessions/" + string(session.ID), "/authorise"}} {
+		refused := who.send(who.open(at[0]), at[0]+at[1], wrong)
+		expect(t, refused, http.StatusPreconditionFailed)
+		if strings.Contains(refused.body, "data-live=") {
+			t.Errorf("the answer to %s would be loaded again from where no page is", at[1])
+		}
 	}
 }
 

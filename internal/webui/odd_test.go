@@ -18,14 +18,14 @@ func TestNoOddParameterIsAFaultOfTheServer(t *testing.T) {
 	s := newSite(t)
 	o := s.Create(testkit.Ask("fw-prod"))
 	session := s.OpenSession(nil)
-	names := []string{"text", "key", "orderer", "q", "role", "operation", "subject", "did", "description", "reject", "disable", "to", "iss", "error"}
+	names := []string{"text", "key", "orderer", "q", "role", "operation", "session", "subject", "did", "description", "reject", "disable", "to", "iss", "error"}
 	alone := []string{"from", "until", "cursor", "state", "type", "revision"} // whoever is wrong about them is told so before the rest is looked at
 	paths := []string{
 		"/", "/sign-in", "/signed-in", "/approvals", "/operations", "/operations/new", "/operations/" + string(o.ID), "/keys", "/keys/fw-prod", "/certificates", "/audit", "/audit/1",
 		"/administration", "/administration/open", "/administration/sessions/" + string(session.ID), "/administration/subjects", "/administration/subjects/alice", "/administration/roles",
 	}
 	named := []string{
-		"/operations/", "/keys/", "/certificates/", "/audit/", "/administration/sessions/", "/administration/subjects/", "/live/operations/", "/static/", "/",
+		"/operations/", "/keys/", "/certificates/", "/audit/", "/administration/sessions/", "/administration/subjects/", "/live/operations/", "/live/sessions/", "/static/", "/",
 	}
 	for _, who := range []law.SubjectID{"olga", "ada"} {
 		person := s.signIn(t, who)

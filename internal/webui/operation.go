@@ -74,11 +74,10 @@ func (s *server) operationView(c *call, refused error) (view, error) {
 		p.Earlier = differences(*e, o)
 	}
 	s.offers(c, &p)
-	v := view{
-		page: "operation", title: shown(o.Description), section: "operations", data: &p,
-		live: fmt.Sprintf("/live/operations/%s?revision=%d", o.ID, o.Revision),
-	}
-	if refused != nil {
+	v := view{page: "operation", title: shown(o.Description), section: "operations", data: &p}
+	if refused == nil { // else the address is that of a form, where the script finds no page
+		v.live = fmt.Sprintf("/live/operations/%s?revision=%d", o.ID, o.Revision)
+	} else {
 		t := s.Translate(refused)
 		v.status, p.Refused = t.Kind().Status(), sentence(t.Detail)
 	}
@@ -102,10 +101,10 @@ func (s *server) offers(c *call, p *operationPage) {
 	}
 	_, err = o.Operation.Reject(who, "reason", c.facts, now)
 	p.Reject = offered(at+"reject", err)
-	p.Reject.Does, p.Reject.Reason = "The operation ends for good. "+shown(o.Operation.Orderer.Subject)+" is told, with your reason, and can ask anew.", c.URL.Query().Get("reject")
+	p.Reject.Does, p.Reject.Reason = "The operation ends for good. "+shown(o.Operation.Orderer.Subject)+" is told, with your reason, and can ask anew.", s.typedBefore(c, at+"reject")
 	_, err = o.Operation.Revoke(who, "reason", c.facts, now)
 	p.Revoke = offered(at+"revoke", err)
-	p.Revoke.Does, p.Revoke.Reason = "The operation ends for good. No further signature is made under it, and one that is being made just now is withheld. Signatures that were given out stay valid.", c.URL.Query().Get("revoke")
+	p.Revoke.Does, p.Revoke.Reason = "The operation ends for good. No further signature is made under it, and one that is being made just now is withheld. Signatures that were given out stay valid.", s.typedBefore(c, at+"revoke")
 	if o.State.Final() {
 		p.Approve, p.Withdraw, p.Reject, p.Revoke = offer{}, offer{}, offer{}, offer{}
 	}

@@ -27,6 +27,7 @@ type overviewPage struct {
 	Expiring  []keyserver.Certificate
 	Uses      []bar
 	Sum       int
+	SomeUses  bool // there are more uses than are counted
 	Days      int
 	Approver  bool
 	Orderer   bool
@@ -100,10 +101,11 @@ func (s *server) fillSessions(c *call, p *overviewPage) error {
 }
 
 func (s *server) fillUses(c *call, p *overviewPage) error {
-	uses, err := s.Keyserver.UsesByKey(c.Context(), c.Caller, p.Now.Add(-overviewDays*24*time.Hour))
+	uses, all, err := s.Keyserver.UsesByKey(c.Context(), c.Caller, p.Now.Add(-overviewDays*24*time.Hour))
 	if err != nil {
 		return err
 	}
+	p.SomeUses = !all
 	most := 1
 	for key, n := range uses {
 		p.Uses, p.Sum, most = append(p.Uses, bar{Key: key, Count: n}), p.Sum+n, max(most, n)

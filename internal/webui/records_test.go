@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -235,6 +237,33 @@ func TestAFaultInTheLogIsSaidOnThePage(t *testing.T) {
 		return &audit.Tampered{Index: 3, What: "it is <b>not</b> what it was"}
 	}
 	r.has(r.ask("audrey", "/audit/verify", url.Values{}), http.StatusOK, "verify", "The audit log does not verify", "&lt;b&gt;not", "</html>")
+}
+
+func TestAPanicOfAnExportIsSaidOnThePage(t *testing.T) {
+	r := newReader(t, testkit.Options{})
+	var log bytes.Buffer
+	r.server.Log = slog.New(slog.NewTextHandler(&log, nil))
+	c := &call{route: &route{pattern: "POST /audit/verify"}}
+	for name, export := range map[string]func(io.Writer) error{
+		"before the first byte": func(io.Writer) error { panic("of the test") },
+		"in the middle":         func(w io.Writer) error { fmt.Fprint(w, "begun"); panic("of the test") },
+	} {
+		log.Reset()
+		running := r.runExport(c, export)
+		begun := <-running.begun
+		if _, err := io.ReadAll(running); !errors.Is(err, errFault) {
+			t.Errorf("%s: the reader gets %v", name, err)
+		}
+		if err := <-running.ended; !errors.Is(err, errFault) || (begun == nil) != (name == "in the middle") {
+			t.Errorf("%s: the export begins with %v and ends with %v", name, begun, err)
+		}
+		if said := log.String(); !strings.Contains(said, "of the test") || !strings.Contains(said, "/audit/verify") {
+			t.Errorf("%s: the log says %s", name, said)
+		}
+	}
+	if said := string(r.brokenOff(c, errFault)); !strings.Contains(said, "broken off, and says nothing of the audit log") {
+		t.Errorf("the page says %s", said)
+	}
 }
 
 func TestNoCellOfATableIsAFormula(t *testing.T) {

@@ -190,8 +190,10 @@ func (s *server) problem(c *call, err error) view {
 	case errors.Is(err, errSignedOut) && c.Method == http.MethodGet && !c.stream() && !c.sentByForm():
 		return view{redirect: "/sign-in?to=" + url.QueryEscape(c.URL.RequestURI())}
 	case errors.Is(err, errSignedOut):
-		v.status, v.title, p.Sentence, p.SignIn = http.StatusUnauthorized, "Your sign-in has ended", "Nothing was done. Sign in again, then repeat what you were about to do.", signInAgain(c, false)
+		s.keepTyped(c)
+		v.status, v.title, p.Sentence, p.SignIn = http.StatusUnauthorized, "Your sign-in has ended", "Nothing was done. Sign in again, then repeat what you were about to do; a reason that you typed is there again.", signInAgain(c, false)
 	case errors.Is(err, errStaleSignIn):
+		s.keepTyped(c)
 		v.status, v.title, p.SignIn = http.StatusForbidden, "Sign in again to decide", signInAgain(c, true)
 		p.Sentence = "Nothing was done. A decision needs a sign-in younger than " + length(s.DecisionAge) + ". Sign in again: you come back to the same page, with the reason that you typed."
 	default:
@@ -218,14 +220,11 @@ func (c *call) sentByForm() bool {
 // stream says whether the request is for a stream, which a redirect to another site does not serve.
 func (c *call) stream() bool { return strings.HasPrefix(c.URL.Path, "/live/") }
 
-// signInAgain is where to sign in so as to come back to the page whose form this was, with the reason that was typed.
+// signInAgain is where to sign in so as to come back to the page whose form this was.
 func signInAgain(c *call, fresh bool) string {
 	to := c.URL.RequestURI()
 	if c.Method == http.MethodPost {
 		to = path.Dir(c.URL.Path)
-		if reason := c.PostForm.Get("reason"); reason != "" && len(reason) <= 1000 {
-			to += "?" + url.Values{path.Base(c.URL.Path): {reason}}.Encode()
-		}
 	}
 	q := url.Values{"to": {to}}
 	if fresh {

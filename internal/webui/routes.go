@@ -53,6 +53,7 @@ func routes() []*route {
 		{pattern: "POST /operations/{operation}/revoke", access: brake, serve: revoke, fields: []string{"reason"}},
 		{pattern: "GET /live/approvals", serve: watchQueue, crowd: streams},
 		{pattern: "GET /live/operations/{operation}", serve: watchOperation, crowd: streams},
+		{pattern: "GET /live/sessions/{session}", serve: watchSession, crowd: streams},
 	})
 }
 

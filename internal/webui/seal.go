@@ -44,17 +44,27 @@ func (s *sealer) seal(purpose string, v any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sealing: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, plain, []byte(purpose))), nil
+	return s.sealBytes(purpose, plain), nil
 }
 
 // open reads what seal wrote, and says whether it did.
 func (s *sealer) open(purpose, sealed string, v any) bool {
+	plain, ok := s.openBytes(purpose, sealed)
+	return ok && json.Unmarshal(plain, v) == nil
+}
+
+// sealBytes is seal of bytes, which makes them no longer than it has to.
+func (s *sealer) sealBytes(purpose string, plain []byte) string {
+	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, plain, []byte(purpose)))
+}
+
+func (s *sealer) openBytes(purpose, sealed string) ([]byte, bool) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	plain, err := s.aead.Open(nil, nil, data, []byte(purpose))
-	return err == nil && json.Unmarshal(plain, v) == nil
+	return plain, err == nil
 }
 
 // token is what a form of a sign-in must bring, so that no other page can send it.

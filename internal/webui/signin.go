@@ -118,34 +118,23 @@ func setCookie(c *call, name, value string, lifetime time.Duration) {
 	})
 }
 
-// refuseSignIn answers somebody who signed in and may speak for no subject, which is an audit event, measured as
-// the API measures it.
+// refuseSignIn answers somebody whose sign-in counts for nothing, as the API does.
 func (s *server) refuseSignIn(c *call, err error) error {
-	var e *identity.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Kind {
-	case identity.Rejected:
-		s.Keyserver.SignInRefused(c.Caller.Address, string(e.Reason))
-	case identity.NotAllowed:
-		if err := s.take(s.outside, "issuer "+e.Who.Issuer); err != nil {
-			return err
-		}
-		who := c.Caller
-		who.Caller = law.Caller{Principal: e.Who}
-		return s.Keyserver.Refused(c.Context(), who, &law.Refusal{Kind: law.Forbidden, Reason: e.Sentence})
-	}
-	return err
+	return s.Keyserver.RefuseSignIn(c.Context(), c.Caller, err, func(who string) error { return s.take(s.outside, who) })
 }
 
 // checkFresh refuses a decision with a sign-in that is too old. Nothing of it is done; signing in again comes
 // back to the same page.
 func (s *server) checkFresh(c *call) error {
-	if a := c.route.access; a != decision && a != brake {
-		return nil
+	if a := c.route.access; a == decision || a == brake {
+		if err := s.needFresh(c); err != nil {
+			return err
+		}
 	}
-	return s.needFresh(c)
+	if c.form.Has("reason") {
+		forgetTyped(c)
+	}
+	return nil
 }
 
 // needFresh refuses a sign-in that is too old for a decision, which is an event.
@@ -300,6 +289,7 @@ func (s *server) end(c *call, i signIn) error {
 
 func signOut(s *server, c *call) (view, error) {
 	setCookie(c, signInCookie, "", 0)
+	forgetTyped(c)
 	return view{redirect: "/signed-out"}, s.Keyserver.SignOut(c.Context(), c.Caller, c.signIn.ID, c.signIn.began().Add(s.Absolute))
 }
 

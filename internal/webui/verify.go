@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -58,10 +59,11 @@ func verifyLog(s *server, c *call) (view, error) {
 		return view{}, c.Context().Err()
 	}
 	_ = export.Close() // if it was not read to its end
+	said := s.verdict(export.read, fault, s.Now().Sub(start))
 	if err := <-export.ended; err != nil && !errors.Is(err, io.ErrClosedPipe) {
-		return view{}, err
+		said = s.brokenOff(c, err)
 	}
-	_, err = out.Write(append(s.verdict(export.read, fault, s.Now().Sub(start)), tail...))
+	_, err = out.Write(append(said, tail...))
 	return view{}, err
 }
 
@@ -75,6 +77,10 @@ type running struct {
 
 // startExport exports the log for somebody who reads it as it comes.
 func (s *server) startExport(ctx context.Context, c *call) *running {
+	return s.runExport(c, func(w io.Writer) error { return s.Keyserver.Export(ctx, c.Caller, w) })
+}
+
+func (s *server) runExport(c *call, export func(io.Writer) error) *running {
 	from, to := io.Pipe()
 	r := &running{from, make(chan error, 1), make(chan error, 1), &exportReader{leaf: func([]byte) error { return nil }}}
 	var once sync.Once
@@ -86,12 +92,21 @@ func (s *server) startExport(ctx context.Context, c *call) *running {
 		return to.Write(b)
 	})
 	go func() {
-		err := s.Keyserver.Export(ctx, c.Caller, write)
+		err := s.safely(c, func() error { return export(write) })
 		once.Do(func() { r.begun <- err })
 		_ = to.CloseWithError(err) // never fails
 		r.ended <- err
 	}()
 	return r
+}
+
+// brokenOff says why there is no verdict.
+func (s *server) brokenOff(c *call, err error) []byte {
+	if !errors.Is(err, errFault) { // which the log tells of already
+		s.Log.Error("verification broken off", "request", c.Caller.Request, "route", c.route.pattern, "error", err)
+	}
+	return fmt.Appendf(nil, `<p class="refused" role="alert">The verification was broken off, and says nothing of the audit log: %s. The request was <code>%s</code>.</p>`,
+		template.HTMLEscapeString(strings.TrimSuffix(shown(s.Translate(err).Detail), ".")), template.HTMLEscapeString(c.Caller.Request))
 }
 
 type writerFunc func([]byte) (int, error)

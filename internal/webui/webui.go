@@ -113,12 +113,25 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, rt *route) {
 
 // answer is the way of every request. A step that returns an error is the last one.
 func (s *server) answer(c *call) (v view, err error) {
+	err = s.safely(c, func() error {
+		v, err = s.serve(c)
+		return err
+	})
+	return v, err
+}
+
+// safely makes a panic an error, which the log tells of.
+func (s *server) safely(c *call, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Error("panic", "request", c.Caller.Request, "route", c.route.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = errFault
 		}
 	}()
+	return do()
+}
+
+func (s *server) serve(c *call) (view, error) {
 	defer func() {
 		if c.entered {
 			c.route.crowd(s).Leave()

@@ -220,6 +220,7 @@ func certificates() []mutant {
 		{"a certificate of a CA key under an operation", "order.go", "	case k.Type != Firmware:\n", "	case false:\n"},
 		{"a certificate where artifacts are named", "order.go", "	case len(o.Artifacts) > 0 || f.keys[ask.Key].ArtifactsNeeded:", "	case false:"},
 		{"a further attempt at another certificate", "order.go", "	case !to.input.same(prior.Input):", "	case false:"},
+		{"who sees a key sees all operations with it", "facts.go", "return f.SeesEverything(who) || f.Holds(who, Approver, key)", "return f.SeesKey(who, key)"},
 		{"a certificate of a key that the requester does not see", "order.go", "	case !f.SeesKey(ask.Who, ask.Certificate.Key):", "	case false:"},
 		{"the server makes the revocation list of a ROOT key", "revocation.go", "k.Type != CA {", "k.Type != CA && k.Type != Root {"},
 		{"two revocation lists at the same time", "revocation.go", "	case l.Running(now):", "	case false:"},

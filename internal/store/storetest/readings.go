@@ -106,7 +106,7 @@ var readings = map[string]func(*fixture){
 				audit.Event{Type: audit.RequestRefused, Actor: &audit.Actor{Subject: "anna"}, Reason: "0"},
 				audit.Event{Type: audit.OperationRefused, Operation: "x", Reason: "1"},
 				audit.Event{Type: audit.OperationRefused, Operation: "x", Key: "fw", Actor: &audit.Actor{Subject: "anna"}, Reason: "2"},
-				audit.Event{Type: audit.OrderRefused, Operation: "y", Key: "fw", Reason: "3"},
+				audit.Event{Type: audit.OrderRefused, Operation: "y", Key: "fw", Session: "s", Reason: "3"},
 			)
 		})
 		for _, c := range []struct {
@@ -121,6 +121,7 @@ var readings = map[string]func(*fixture){
 			{store.EventQuery{Operation: "x"}, []int64{1, 2}},
 			{store.EventQuery{Subject: "anna"}, []int64{0, 2}},
 			{store.EventQuery{Key: "fw"}, []int64{2, 3}},
+			{store.EventQuery{Session: "s"}, []int64{3}},
 			{store.EventQuery{Type: audit.OperationRefused, Operation: "x", Subject: "anna", Key: "fw"}, []int64{2}},
 			{store.EventQuery{Operation: "x", From: start + 2}, []int64{2}},
 			{store.EventQuery{Operation: "z"}, nil},

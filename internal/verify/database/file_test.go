@@ -150,8 +150,8 @@ func (i *intruder) forgeLog(events []audit.Event) {
 		if e.Actor != nil {
 			subject = string(e.Actor.Subject)
 		}
-		do(`INSERT INTO audit_events (idx, batch, time, type, operation, subject, keyid, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), subject, string(e.Key), string(leaf))
+		do(`INSERT INTO audit_events (idx, batch, time, type, operation, subject, keyid, session, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			e.Index, e.Batch, e.Time, string(e.Type), string(e.Operation), subject, string(e.Key), e.Session, string(leaf))
 		next, hashes := tree.Append(leaf)
 		for _, h := range hashes {
 			do(`INSERT INTO audit_hashes (idx, hash) VALUES (?, ?)`, h.Index, h.Hash[:])

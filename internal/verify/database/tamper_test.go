@@ -174,10 +174,10 @@ func TestAnyRowInsertedIsFound(t *testing.T) {
 	s := tell(t)
 	for _, insert := range []string{
 		`INSERT INTO head SELECT 2, server, size, mark, configuration FROM head`,
-		`INSERT INTO audit_events SELECT idx + 1, batch, time, type, operation, subject, keyid, leaf FROM audit_events ORDER BY idx DESC LIMIT 1`,
-		`INSERT INTO audit_events SELECT -1, batch, time, type, operation, subject, keyid, leaf FROM audit_events ORDER BY idx LIMIT 1`,
-		`INSERT INTO audit_events SELECT NULL, batch, time, type, operation, subject, keyid, leaf FROM audit_events LIMIT 1`,
-		`INSERT INTO audit_events SELECT 'none', batch, time, type, operation, subject, keyid, leaf FROM audit_events LIMIT 1`,
+		`INSERT INTO audit_events SELECT idx + 1, batch, time, type, operation, subject, keyid, session, leaf FROM audit_events ORDER BY idx DESC LIMIT 1`,
+		`INSERT INTO audit_events SELECT -1, batch, time, type, operation, subject, keyid, session, leaf FROM audit_events ORDER BY idx LIMIT 1`,
+		`INSERT INTO audit_events SELECT NULL, batch, time, type, operation, subject, keyid, session, leaf FROM audit_events LIMIT 1`,
+		`INSERT INTO audit_events SELECT 'none', batch, time, type, operation, subject, keyid, session, leaf FROM audit_events LIMIT 1`,
 		`INSERT INTO audit_hashes SELECT idx + 1, hash FROM audit_hashes ORDER BY idx DESC LIMIT 1`,
 		`INSERT INTO audit_hashes VALUES (NULL, x'00')`,
 		`INSERT INTO configuration SELECT kind, 'more', body FROM configuration WHERE kind = 'role' LIMIT 1`,

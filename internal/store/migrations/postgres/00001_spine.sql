@@ -19,11 +19,13 @@ CREATE TABLE audit_events (
   operation TEXT COLLATE "C" NOT NULL,
   subject   TEXT COLLATE "C" NOT NULL,
   keyid     TEXT COLLATE "C" NOT NULL,
+  session   TEXT COLLATE "C" NOT NULL,              -- administration session
   leaf      TEXT COLLATE "C" NOT NULL               -- canonical JSON, exactly as hashed
 );
 CREATE INDEX audit_events_operation ON audit_events (operation, idx) WHERE operation <> '';
 CREATE INDEX audit_events_subject   ON audit_events (subject, idx) WHERE subject <> '';
 CREATE INDEX audit_events_keyid     ON audit_events (keyid, idx) WHERE keyid <> '';
+CREATE INDEX audit_events_session   ON audit_events (session, idx) WHERE session <> '';
 CREATE INDEX audit_events_type      ON audit_events (type, idx);
 CREATE INDEX audit_events_approved  ON audit_events (operation) WHERE type = 'operation-became-approved';
 
