@@ -112,9 +112,9 @@ func (p DeviceProfile) Check() error {
 	case !slices.Contains([]DuplicateRule{DuplicatesRefused, DuplicatesSame, DuplicatesReplaced}, p.Duplicates):
 		return fmt.Errorf("duplicates %q is unknown; it must be refuse, same or replace", p.Duplicates)
 	}
-	for name, u := range map[string]string{"the revocation list": p.CRLURL, "the OCSP responder": p.OCSPURL, "the issuer's certificate": p.IssuerURL} {
-		if u != "" && checkURL(u) != nil {
-			return fmt.Errorf("URL of %s: %w", name, checkURL(u))
+	for _, u := range []struct{ name, url string }{{"the revocation list", p.CRLURL}, {"the OCSP responder", p.OCSPURL}, {"the issuer's certificate", p.IssuerURL}} {
+		if u.url != "" && checkURL(u.url) != nil {
+			return fmt.Errorf("the URL of %s: %w", u.name, checkURL(u.url))
 		}
 	}
 	return nil

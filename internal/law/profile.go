@@ -122,20 +122,22 @@ func (p Profile) Check(of KeyType) error {
 		}
 	}
 	if p.CRLURL != "" {
-		return checkURL(p.CRLURL)
+		if err := checkURL(p.CRLURL); err != nil {
+			return fmt.Errorf("the URL of its revocation list: %w", err)
+		}
 	}
 	return nil
 }
 
-// checkURL holds the URL of a revocation list to what a certificate can say (RFC 5280 section 4.2.1.6: an IA5String).
+// checkURL holds a URL to what a certificate can say (RFC 5280 section 4.2.1.6: an IA5String).
 func checkURL(u string) error {
 	scheme, rest, _ := strings.Cut(u, "://")
 	if scheme != "http" && scheme != "https" || rest == "" || strings.HasPrefix(rest, "/") {
-		return fmt.Errorf("the URL of its revocation list must begin with http:// or https:// and a host")
+		return fmt.Errorf("it must begin with http:// or https:// and a host")
 	}
 	for _, r := range u {
 		if r <= ' ' || r > '~' || strings.ContainsRune("\"<>\\^`{|}", r) {
-			return fmt.Errorf("the URL of its revocation list has the character %q; percent-encode it (RFC 3986)", r)
+			return fmt.Errorf("it has the character %q; percent-encode it (RFC 3986)", r)
 		}
 	}
 	return CheckLine(u, 500)
