@@ -285,18 +285,25 @@ func (n DeviceName) Valid(value string) error {
 	case n.Kind == DNSName && (len(value) > 253 || !hostName.MatchString(value)):
 		return fmt.Errorf("%q is no host name; write it in small letters, digits, hyphens and dots, with no wildcard (RFC 5280 section 4.2.1.6)", value)
 	case n.Kind == URIName && !absoluteURI.MatchString(value):
-		return fmt.Errorf("%q is no absolute URI (RFC 3986)", value)
+		return fmt.Errorf("%q is no absolute URI (RFC 3986), or the host in it is no whole name (RFC 5280 section 4.2.1.6)", value)
 	case n.Kind == HardwareModule && !visible.MatchString(value):
 		return fmt.Errorf("%q is no serial number; use letters, digits and the signs of ASCII", value)
 	}
 	return nil
 }
 
+// Characters of a URI (RFC 3986), of which the first after the scheme is no slash.
+const (
+	uriCharacter = `([A-Za-z0-9\-._~:/?#@!$&'()*+,;=]|%[0-9A-F]{2})`
+	uriFirst     = `[A-Za-z0-9\-._~@!$&'()*+,;=]`
+)
+
 var (
 	printableString = regexp.MustCompile(`^[A-Za-z0-9 '()+,\-./:=?]+$`)
 	hostName        = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	absoluteURI     = regexp.MustCompile(`^[a-z][a-z0-9+.-]*:([A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-F]{2})+$`)
-	visible         = regexp.MustCompile(`^[!-~]+( [!-~]+)*$`)
+	// without an authority, or with one that is a whole host name (RFC 5280 section 4.2.1.6)
+	absoluteURI = regexp.MustCompile(`^[a-z][a-z0-9+.-]*:(//([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]{1,5})?([/?#]` + uriCharacter + `*)?|` + uriFirst + uriCharacter + `*)$`)
+	visible     = regexp.MustCompile(`^[!-~]+( [!-~]+)*$`)
 )
 
 // checkValue refuses values that look like others: X.520 compares them without spaces at the ends, and takes several
@@ -384,6 +391,31 @@ func (p DeviceProfile) checkUsage() error {
 		case slices.Contains(neverOfDevices, oid.String()):
 			return fmt.Errorf("extended key usage %s is not for a device; remove it", u)
 		}
+	}
+	return p.checkConsistent()
+}
+
+// checkConsistent wants one of the extended key usages, of those that RFC 5280 section 4.2.1.12 tells of, to go with
+// all of the key usage.
+func (p DeviceProfile) checkConsistent() error {
+	goes := map[string][]KeyUsage{
+		"1.3.6.1.5.5.7.3.1": {DigitalSignature, KeyEncipherment, KeyAgreement}, "1.3.6.1.5.5.7.3.2": {DigitalSignature, KeyAgreement},
+		"1.3.6.1.5.5.7.3.4": {DigitalSignature, ContentCommitment, KeyEncipherment, KeyAgreement},
+	}
+	told := false
+	for _, u := range p.ExtendedKeyUsage {
+		oid, err := ParseExtendedKeyUsage(u)
+		with, known := goes[oid.String()]
+		if err != nil || !known {
+			continue
+		}
+		told = true
+		if !slices.ContainsFunc(p.KeyUsage, func(k KeyUsage) bool { return !slices.Contains(with, k) }) {
+			return nil
+		}
+	}
+	if told {
+		return fmt.Errorf("key usage %v goes with none of the extended key usages %v (RFC 5280 section 4.2.1.12); remove one of them", p.KeyUsage, p.ExtendedKeyUsage)
 	}
 	return nil
 }

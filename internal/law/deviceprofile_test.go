@@ -118,6 +118,10 @@ func TestADeviceProfileThatNoCertificateShouldHaveIsRefused(t *testing.T) {
 		"a host name that ends with one": {fixed(law.DNSName, "example.com."), "is no host name"},
 		"a label that is long":           {fixed(law.DNSName, strings.Repeat("a", 64)), "is no host name"},
 		"a name that is long":            {fixed(law.DNSName, strings.Repeat("a.", 128)), "longer than 255 characters"},
+		"a URI with half a host name":    {fixed(law.URIName, "https://device/x"), "the host in it is no whole name"},
+		"a URI with no host name":        {fixed(law.URIName, "http:///x"), "the host in it is no whole name"},
+		"a URI with a user":              {fixed(law.URIName, "http://a@example.com/"), "the host in it is no whole name"},
+		"a URI with a port":              {fixed(law.URIName, "https://example.com:443/x?y#z"), ""},
 		"a relative URI":                 {fixed(law.URIName, "/device"), "is no absolute URI"},
 		"a URI with a space":             {fixed(law.URIName, "urn:a b"), "is no absolute URI"},
 		"a URI that is badly encoded":    {fixed(law.URIName, "urn:%g0"), "is no absolute URI"},
@@ -144,14 +148,24 @@ func TestADeviceProfileThatNoCertificateShouldHaveIsRefused(t *testing.T) {
 		"Ed25519 that agrees":       {func(p *law.DeviceProfile) { p.Algorithms = []law.Algorithm{law.Ed25519} }, "a Ed25519 key agrees on no keys"},
 		"RSA that agrees":           {func(p *law.DeviceProfile) { p.Algorithms = []law.Algorithm{law.RSA3072} }, "a RSA-3072 key agrees on no keys"},
 		"RSA that enciphers": {func(p *law.DeviceProfile) {
-			p.Algorithms, p.KeyUsage = []law.Algorithm{law.RSA2048}, []law.KeyUsage{law.KeyEncipherment}
+			p.Algorithms, p.KeyUsage, p.ExtendedKeyUsage = []law.Algorithm{law.RSA2048}, []law.KeyUsage{law.KeyEncipherment}, []string{"serverAuth"}
 		}, ""},
-		"a purpose nobody knows":     {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"clientauth"} }, "neither a known name"},
-		"a purpose twice, two ways":  {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"clientAuth", "1.3.6.1.5.5.7.3.2"} }, "is named twice"},
-		"a device that answers OCSP": {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"OCSPSigning"} }, "OCSPSigning is not for a device"},
-		"a device that signs code":   {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"1.3.6.1.5.5.7.3.3"} }, "is not for a device"},
-		"a device that stamps time":  {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"timeStamping"} }, "is not for a device"},
-		"a device for everything":    {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"2.5.29.37.0"} }, "is not for a device"},
+		"a purpose nobody knows":       {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"clientauth"} }, "neither a known name"},
+		"a purpose twice, two ways":    {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"clientAuth", "1.3.6.1.5.5.7.3.2"} }, "is named twice"},
+		"a device that answers OCSP":   {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"OCSPSigning"} }, "OCSPSigning is not for a device"},
+		"a device that signs code":     {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"1.3.6.1.5.5.7.3.3"} }, "is not for a device"},
+		"a device that stamps time":    {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"timeStamping"} }, "is not for a device"},
+		"a device for everything":      {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = []string{"2.5.29.37.0"} }, "is not for a device"},
+		"a client that commits itself": {func(p *law.DeviceProfile) { p.KeyUsage = []law.KeyUsage{law.DigitalSignature, law.ContentCommitment} }, "goes with none of the extended key usages"},
+		"a client that deciphers": {func(p *law.DeviceProfile) {
+			p.Algorithms, p.KeyUsage = []law.Algorithm{law.RSA2048}, []law.KeyUsage{law.DigitalSignature, law.KeyEncipherment}
+		}, "goes with none of the extended key usages"},
+		"and is a server": {func(p *law.DeviceProfile) {
+			p.Algorithms, p.KeyUsage, p.ExtendedKeyUsage = []law.Algorithm{law.RSA2048}, []law.KeyUsage{law.DigitalSignature, law.KeyEncipherment}, []string{"clientAuth", "serverAuth"}
+		}, ""},
+		"no purpose that is told of": {func(p *law.DeviceProfile) {
+			p.KeyUsage, p.ExtendedKeyUsage = []law.KeyUsage{law.ContentCommitment}, []string{"1.2.3.4"}
+		}, ""},
 		"no purpose":                 {func(p *law.DeviceProfile) { p.ExtendedKeyUsage = nil }, ""},
 		"every policy":               {func(p *law.DeviceProfile) { p.Policies = []string{"2.5.29.32.0"} }, `policy "2.5.29.32.0" is no object identifier of one policy`},
 		"a policy twice":             {func(p *law.DeviceProfile) { p.Policies = append(p.Policies, p.Policies...) }, "or is named twice"},

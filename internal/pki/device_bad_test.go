@@ -415,7 +415,7 @@ func TestARequestThatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refusedDevice(t, made.lower.pki(), is.raw, is.says) })
 	}
-	for name, raw := range map[string][]byte{"PEM": []byte(armoured), "with space around it": []byte("\n\n" + armoured + "\n\n"), "as old tools call it": []byte(strings.ReplaceAll(armoured, "CERTIFICATE REQ", "NEW CERTIFICATE REQ"))} {
+	for name, raw := range map[string][]byte{"PEM": []byte(armoured), "with the lines of Windows": []byte(strings.ReplaceAll(armoured, "\n", "\r\n")), "with space around it": []byte("\n\n" + armoured + "\n\n"), "as old tools call it": []byte(strings.ReplaceAll(armoured, "CERTIFICATE REQ", "NEW CERTIFICATE REQ"))} {
 		if r, err := pki.ParseDeviceRequest(raw); err != nil || !bytes.Equal(r.DER, der) {
 			t.Errorf("%s: %v", name, err)
 		}

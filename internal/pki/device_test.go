@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -264,6 +265,26 @@ func TestTheLinterRefusesWhatBreaksARule(t *testing.T) {
 	if refused(t, err, "no signature of a certificate is known"); errors.Is(err, nil) {
 		t.Error("there is a linter")
 	}
+}
+
+func TestOneLinterIsUsedByManyAtOnce(t *testing.T) {
+	made := newDeviceCA(t, law.P256, tlsClient())
+	l, err := pki.NewLinter(made.lower.Key, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := made.lower.issueDevice(t, request(t, csr(t, law.P256, named("pump-17"))))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 5 {
+				if err := l.Lint(c.RawTBSCertificate); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func BenchmarkDeviceCertificate(b *testing.B) {

@@ -103,7 +103,7 @@ func (l *Linter) Lint(tbs []byte) error {
 	}
 	if len(found) > 0 {
 		slices.Sort(found)
-		return fmt.Errorf("the certificate would break a rule of X.509, so it is not signed: %s; mend the profile, or report it", strings.Join(found, ", "))
+		return fmt.Errorf("the certificate would break a rule of X.509, so it is not signed: %s; mend the request or the profile", strings.Join(found, ", "))
 	}
 	return nil
 }
