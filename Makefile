@@ -6,7 +6,7 @@ TOOL := go tool -modfile=tools/go.mod
 PROGRAMS := keyserver ks devidp
 WORKER := ./cmd/keyserver-hsm
 TEST_NEEDS := openssl gcc libc softhsm2-util libsofthsm2.so certutil libsoftokn3.so pkcs11-tool postgresql \
-	chromium fonts-liberation npm
+	chromium fonts-liberation npm certtool keytool
 BENCH_NEEDS := softhsm2-util libsofthsm2.so postgresql
 
 .PHONY: build test demo demo-up screenshots lint bench mutants fuzz generate clean

@@ -123,6 +123,7 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 		"Subject": api.Subject{}, "Identity": api.Identity{}, "ClaimMatch": api.ClaimMatch{}, "Actor": api.Actor{}, "Roles": api.Roles{},
 		"ConfiguredRole": api.ConfiguredRole{}, "WhoCan": api.WhoCan{}, "Never": api.Never{}, "Alone": api.Alone{},
 		"Profile": api.Profile{}, "Name": api.Name{},
+		"DeviceProfile": api.DeviceProfile{}, "DeviceAttribute": api.DeviceAttribute{}, "DeviceName": api.DeviceName{}, "DeviceExtension": api.DeviceExtension{},
 		"NewCertificate": api.NewCertificate{}, "NewCertificateOrder": api.NewCertificateOrder{}, "OfKey": api.OfKey{}, "NewImport": api.NewImport{},
 		"NewCertificateRevocation": api.NewCertificateRevocation{}, "Certificates": api.Certificates{}, "Certificate": api.Certificate{},
 		"CertificateRevoked": api.CertificateRevoked{}, "RevocationList": api.RevocationList{},

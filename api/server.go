@@ -66,6 +66,7 @@ type Key struct {
 	MayLeave        bool     `json:"mayleave"`         // a key pair was allowed, explicitly, whose private key can leave its keystore
 
 	Profile    *Profile       `json:"profile,omitzero"`    // absent if it gets no certificate
+	Devices    *DeviceProfile `json:"devices,omitzero"`    // absent if it issues no device certificates
 	Attributes *KeyAttributes `json:"attributes,omitzero"` // absent if its keystore says nothing of the private key
 }
 

@@ -58,6 +58,7 @@ type keyValue struct {
 	Profile         *profileValue    `json:"profile"`
 
 	Attributes *law.KeyAttributes `json:"attributes,omitzero"` // absent if the keystore says nothing
+	Devices    jsontext.Value     `json:"devices,omitzero"`    // the canonical form of a device profile; absent if there is none
 }
 
 type profileValue struct {
@@ -112,7 +113,11 @@ func ConfigurationOf(c law.Configuration) ([]Configuration, error) {
 		add(ConfiguredIssuer, i.URL, issuerValue(i))
 	}
 	for _, k := range c.Keys {
-		add(ConfiguredKey, string(k.ID), valueOfKey(k))
+		v, err := valueOfKey(k)
+		if err != nil {
+			return nil, fmt.Errorf("writing key %s: %w", k.ID, err)
+		}
+		add(ConfiguredKey, string(k.ID), v)
 	}
 	for _, s := range c.Subjects {
 		add(ConfiguredSubject, string(s.ID), subjectValue(s))
@@ -159,8 +164,11 @@ func (c Configuration) AddTo(all *law.Configuration) error {
 		all.Roles = append(all.Roles, law.Role(v))
 	case ConfiguredKey:
 		var v keyValue
-		err = read(&v)
-		all.Keys = append(all.Keys, v.key())
+		var k law.Key
+		if err = read(&v); err == nil {
+			k, err = v.key()
+		}
+		all.Keys = append(all.Keys, k)
 	default:
 		return fmt.Errorf("reading configuration: kind %q is unknown", c.Kind)
 	}
@@ -170,7 +178,7 @@ func (c Configuration) AddTo(all *law.Configuration) error {
 	return nil
 }
 
-func valueOfKey(k law.Key) keyValue {
+func valueOfKey(k law.Key) (keyValue, error) {
 	v := keyValue{
 		ID: k.ID, Type: k.Type, Algorithm: k.Algorithm, Hash: k.Hash, Schemes: k.Schemes,
 		MaxValidity: k.MaxValidity.Milliseconds(), MaxUses: k.MaxUses, Approvals: k.Approvals, ArtifactsNeeded: k.ArtifactsNeeded,
@@ -184,10 +192,15 @@ func valueOfKey(k law.Key) keyValue {
 		people := k.Requirement.People()
 		v.Requirement = &people
 	}
-	return v
+	if k.Devices == nil {
+		return v, nil
+	}
+	var err error
+	v.Devices, err = k.Devices.Canonical()
+	return v, err
 }
 
-func (v keyValue) key() law.Key {
+func (v keyValue) key() (law.Key, error) {
 	k := law.Key{
 		ID: v.ID, Type: v.Type, Algorithm: v.Algorithm, Hash: v.Hash, Schemes: v.Schemes,
 		MaxValidity: time.Duration(v.MaxValidity) * time.Millisecond, MaxUses: v.MaxUses, Approvals: v.Approvals, ArtifactsNeeded: v.ArtifactsNeeded,
@@ -203,5 +216,10 @@ func (v keyValue) key() law.Key {
 	if v.Requirement != nil { // a requirement that is absent stays unset, which nobody meets
 		k.Requirement = law.Require(*v.Requirement)
 	}
-	return k
+	if v.Devices == nil {
+		return k, nil
+	}
+	p, err := law.ParseDeviceProfile(v.Devices)
+	k.Devices = &p
+	return k, err
 }

@@ -20,6 +20,13 @@ func someConfiguration() law.Configuration {
 	}
 	never := key
 	never.ID, never.Requirement = "nobody", law.Requirement{} // met by nobody, which is not Require(0)
+	key.Devices = &law.DeviceProfile{
+		Subject:    []law.DeviceAttribute{{Type: "serial-number", DeviceField: law.DeviceField{Pattern: "[A-Z0-9]+", MaxLength: 16}}},
+		Names:      []law.DeviceName{{Kind: law.DNSName, DeviceField: law.DeviceField{Fixed: "{device}.example.com"}}},
+		Identity:   "serial-number",
+		Algorithms: []law.Algorithm{law.P256}, NoExpiry: true, KeyUsage: []law.KeyUsage{law.DigitalSignature}, ExtendedKeyUsage: []string{"clientAuth"}, Policies: []string{"2.999.1"},
+		Extensions: []law.DeviceExtension{{ID: "1.3.6.1.4.1.99999.1", Value: []byte{5, 0}}}, Duplicates: law.DuplicatesSame,
+	}
 	key.Attributes = &law.KeyAttributes{Local: true, Sensitive: true, AlwaysSensitive: true, Extractable: true, NeverExtractable: true}
 	return law.Configuration{
 		Issuers: []law.Issuer{{
@@ -61,16 +68,18 @@ func TestAConfigurationComesBackFromItsEvents(t *testing.T) {
 	}
 }
 
-// The logs of releases that knew no attributes stay what they are, byte for byte.
-func TestAKeyWithoutAttributesIsWrittenAsBeforeThereWereAny(t *testing.T) {
+// The logs of releases that knew no attributes and no device profiles stay what they are, byte for byte.
+func TestAKeyWithoutAttributesAndDeviceProfileIsWrittenAsBeforeThereWereAny(t *testing.T) {
 	c := someConfiguration()
 	for i, want := range []bool{true, false} {
 		parts, err := audit.ConfigurationOf(law.Configuration{Keys: c.Keys[i : i+1]})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(string(parts[0].Value), "attributes"); got != want {
-			t.Errorf("key %s: %s", c.Keys[i].ID, parts[0].Value)
+		for _, member := range []string{`"attributes":`, `"devices":`} {
+			if got := strings.Contains(string(parts[0].Value), member); got != want {
+				t.Errorf("key %s: %s", c.Keys[i].ID, parts[0].Value)
+			}
 		}
 	}
 }
@@ -95,6 +104,8 @@ func TestAConfigurationThatIsNotUnderstoodIsRefused(t *testing.T) {
 	for _, c := range []audit.Configuration{
 		{Kind: "group", ID: "g", Value: jsontext.Value(`{}`)},
 		{Kind: audit.ConfiguredRole, ID: "r", Value: jsontext.Value(`{"id":"r","colour":"red"}`)},
+		{Kind: audit.ConfiguredKey, ID: "k", Value: jsontext.Value(`{"keyid":"k","devices":null}`)},
+		{Kind: audit.ConfiguredKey, ID: "k", Value: jsontext.Value(`{"keyid":"k","devices":{"ca":true}}`)},
 	} {
 		if err := c.AddTo(&law.Configuration{}); err == nil {
 			t.Errorf("%s %s was read", c.Kind, c.ID)
@@ -103,6 +114,7 @@ func TestAConfigurationThatIsNotUnderstoodIsRefused(t *testing.T) {
 	bad := "\xff"
 	for _, c := range []law.Configuration{
 		{Issuers: []law.Issuer{{URL: bad}}}, {Subjects: []law.Subject{{Name: bad}}}, {Roles: []law.Role{{ID: law.RoleID(bad)}}}, {Keys: []law.Key{{Handle: bad}}},
+		{Keys: []law.Key{{Devices: &law.DeviceProfile{Identity: bad}}}},
 	} {
 		if _, err := audit.ConfigurationOf(c); err == nil {
 			t.Errorf("text that is not UTF-8 was written: %+v", c)

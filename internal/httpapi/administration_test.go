@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,10 @@ keys:
   - {keyid: fw-zoe, type: FW, algorithm: ECDSA-P256, hash: SHA-256, schemes: [ECDSA], requirement: 0, max-validityms: 1000, max-usagecount: 1,
      approvals: session, artifacts: optional, keystore: software,
      certificate: {subject: {common-name: Zoe, country: DE}, validityms: 1000, key-usage: [digitalSignature], extended-key-usage: [codeSigning]}}
+  - {keyid: ca-zoe, type: CA, algorithm: ECDSA-P256, hash: SHA-256, schemes: [ECDSA], requirement: 0, max-validityms: 1000, max-usagecount: 1,
+     approvals: session, artifacts: optional, keystore: software,
+     devices: {preset: idevid, subject: [{attribute: organization, fixed: Zoe}, {attribute: serial-number, pattern: ".*", max-length: 9}],
+       names: [{kind: dns, pattern: ".*", max-length: 8, most: 2, presence: optional}], extensions: [{id: 1.2.3.4, value: "0500"}], duplicates: same}}
 `))
 	switch {
 	case changed.Administration == nil || changed.Administration.ActiveMS != 60000:
@@ -139,8 +144,21 @@ keys:
 		t.Errorf("the subjects are %+v", changed.Subjects)
 	case len(changed.Roles) != 1 || !slices.Equal(changed.Roles[0].Members, []string{"zoe"}):
 		t.Errorf("the roles are %+v", changed.Roles)
-	case len(changed.Keys) != 1 || changed.Keys[0].Fingerprint == "" || changed.Keys[0].Profile == nil || changed.Keys[0].Profile.Subject.CommonName != "Zoe":
+	case len(changed.Keys) != 2 || changed.Keys[0].Fingerprint == "" || changed.Keys[0].Profile == nil || changed.Keys[0].Profile.Subject.CommonName != "Zoe":
 		t.Errorf("the keys are %+v", changed.Keys)
+	}
+	devices := changed.Keys[1].Devices
+	if devices == nil || len(devices.Digest) != 64 {
+		t.Fatalf("the device profile is %+v", devices)
+	}
+	devices.Digest = ""
+	if want := (api.DeviceProfile{
+		Subject: []api.DeviceAttribute{{Type: "organization", Fixed: "Zoe"}, {Type: "serial-number", Pattern: ".*", MaxLength: 9}},
+		Names:   []api.DeviceName{{Kind: "dns", Pattern: ".*", MaxLength: 8, Most: 2, Optional: true}}, Identity: "serial-number",
+		Algorithms: []string{"RSA-2048", "ECDSA-P256", "ECDSA-P384"}, NoExpiry: true, KeyUsage: []string{"digitalSignature"}, ExtendedKeyUsage: []string{},
+		Policies: []string{}, Extensions: []api.DeviceExtension{{ID: "1.2.3.4", Value: "0500"}}, Duplicates: "same",
+	}); !reflect.DeepEqual(*devices, want) {
+		t.Errorf("the device profile is\n%+v\nwant\n%+v", *devices, want)
 	}
 	_, err = ada.Change(ctx, s.ID, "nobody", "roles: [{id: more, kind: auditor, members: [nobody]}]")
 	refusedAs(t, "a member that there is not", err, api.Impossible)

@@ -31,7 +31,7 @@ func keyOut(k law.Key) api.Key {
 		Requirement: k.Requirement.People(), MaxValidMS: k.MaxValidity.Milliseconds(), MaxUsageCount: k.MaxUses,
 		Approvals: string(k.Approvals), ArtifactsNeeded: k.ArtifactsNeeded, State: string(k.State), Keystore: k.Keystore,
 		Version: k.Version, Fingerprint: k.Fingerprint, Adopted: k.Adopted, MayLeave: k.MayLeave, Profile: profileOut(k.Profile),
-		Attributes: (*api.KeyAttributes)(k.Attributes),
+		Devices: devicesOut(k.Devices), Attributes: (*api.KeyAttributes)(k.Attributes),
 	}
 }
 

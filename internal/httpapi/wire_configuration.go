@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/hex"
 	"maps"
 	"slices"
 
@@ -62,6 +63,29 @@ func profileOut(p *law.Profile) *api.Profile {
 		},
 		ValidMS: p.Validity.Milliseconds(), PathLength: p.PathLen, KeyUsage: texts(p.KeyUsage), ExtendedKeyUsage: p.ExtendedKeyUsage, CRLURL: p.CRLURL,
 	}
+}
+
+func devicesOut(p *law.DeviceProfile) *api.DeviceProfile {
+	if p == nil {
+		return nil
+	}
+	out := &api.DeviceProfile{
+		Digest: p.Digest(), Identity: p.Identity, Algorithms: texts(p.Algorithms),
+		ValidMS: p.Validity.Milliseconds(), NoExpiry: p.NoExpiry, KeyUsage: texts(p.KeyUsage), ExtendedKeyUsage: texts(p.ExtendedKeyUsage),
+		Policies: texts(p.Policies), CRLURL: p.CRLURL, OCSPURL: p.OCSPURL, IssuerURL: p.IssuerURL, Duplicates: string(p.Duplicates),
+	}
+	for _, a := range p.Subject {
+		out.Subject = append(out.Subject, api.DeviceAttribute{Type: a.Type, Fixed: a.Fixed, Pattern: a.Pattern, MaxLength: a.MaxLength, Optional: a.Optional})
+	}
+	for _, n := range p.Names {
+		out.Names = append(out.Names, api.DeviceName{
+			Kind: string(n.Kind), HardwareType: n.HardwareType, Fixed: n.Fixed, Pattern: n.Pattern, MaxLength: n.MaxLength, Most: n.Most, Optional: n.Optional,
+		})
+	}
+	for _, e := range p.Extensions {
+		out.Extensions = append(out.Extensions, api.DeviceExtension{ID: e.ID, Value: hex.EncodeToString(e.Value)})
+	}
+	return out
 }
 
 func whoCanOut(w law.WhoCan) api.WhoCan {

@@ -383,7 +383,7 @@ func (k Key) same(o Key) bool {
 	return k.Type == o.Type && k.Algorithm == o.Algorithm && k.Hash == o.Hash && slices.Equal(k.Schemes, o.Schemes) &&
 		k.Requirement == o.Requirement && k.MaxValidity == o.MaxValidity && k.MaxUses == o.MaxUses && k.Approvals == o.Approvals &&
 		k.ArtifactsNeeded == o.ArtifactsNeeded && k.State == o.State && k.Keystore == o.Keystore && k.Adopted == o.Adopted &&
-		k.MayLeave == o.MayLeave && k.Profile.same(o.Profile)
+		k.MayLeave == o.MayLeave && k.Profile.same(o.Profile) && k.Devices.same(o.Devices)
 }
 
 func (p *Profile) same(o *Profile) bool {

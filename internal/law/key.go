@@ -164,6 +164,7 @@ type Key struct {
 	Adopted         string         // the name by which its keystore had the key pair already; empty: it was made for this server
 	MayLeave        bool           // a key pair that could be elsewhere than in its keystore was accepted, explicitly
 	Profile         *Profile       // of its certificate; nil: it gets none
+	Devices         *DeviceProfile // of the device certificates that it issues; nil: it issues none. CA keys only
 }
 
 // KeyAttributes say where a private key can have been, by the token that has it (PKCS#11, section 4.9).
@@ -211,6 +212,10 @@ func (k Key) Check() error {
 		return fmt.Errorf("key %s: no keystore named", k.ID)
 	case k.Profile != nil && k.Profile.Check(k.Type) != nil:
 		return fmt.Errorf("key %s: its certificate: %w", k.ID, k.Profile.Check(k.Type))
+	case k.Devices != nil && k.Type != CA:
+		return fmt.Errorf("key %s: only CA keys issue device certificates, and it is a key of type %s; remove the profile of them", k.ID, k.Type)
+	case k.Devices != nil && k.Devices.Check() != nil:
+		return fmt.Errorf("key %s: its device certificates: %w", k.ID, k.Devices.Check())
 	}
 	for i, s := range k.Schemes {
 		if !slices.Contains(k.Algorithm.Schemes(), s) {

@@ -32,6 +32,8 @@ const (
 	ContentCommitment KeyUsage = "contentCommitment"
 	KeyCertSign       KeyUsage = "keyCertSign"
 	CRLSign           KeyUsage = "cRLSign"
+	KeyEncipherment   KeyUsage = "keyEncipherment" // device certificates only
+	KeyAgreement      KeyUsage = "keyAgreement"    // device certificates only
 )
 
 // ExtendedKeyUsages are the extended key usages that have a name (RFC 5280 section 4.2.1.12).
@@ -53,18 +55,27 @@ func ParseExtendedKeyUsage(s string) (asn1.ObjectIdentifier, error) {
 	if oid, named := ExtendedKeyUsages()[s]; named {
 		return oid, nil
 	}
+	oid := ParseObjectIdentifier(s)
+	if oid == nil {
+		return nil, fmt.Errorf("extended key usage %q is neither a known name nor a dotted object identifier", s)
+	}
+	return oid, nil
+}
+
+// ParseObjectIdentifier reads a dotted object identifier of at least three arcs, nil if it is none.
+func ParseObjectIdentifier(s string) asn1.ObjectIdentifier {
 	var oid asn1.ObjectIdentifier
 	for arc := range strings.SplitSeq(s, ".") {
 		n, err := strconv.ParseUint(arc, 10, 31)
 		if err != nil || strconv.FormatUint(n, 10) != arc {
-			return nil, fmt.Errorf("extended key usage %q is neither a known name nor a dotted object identifier", s)
+			return nil
 		}
 		oid = append(oid, int(n))
 	}
-	if len(oid) < 3 || oid[0] > 2 || oid[0] < 2 && oid[1] > 39 {
-		return nil, fmt.Errorf("extended key usage %q is not an object identifier", s)
+	if len(oid) < 3 || len(oid) > 32 || oid[0] > 2 || oid[0] < 2 && oid[1] > 39 {
+		return nil
 	}
-	return oid, nil
+	return oid
 }
 
 // Check returns what is wrong with the profile for a key of this type, nil if nothing is.
@@ -111,20 +122,22 @@ func (p Profile) Check(of KeyType) error {
 		}
 	}
 	if p.CRLURL != "" {
-		return checkURL(p.CRLURL)
+		if err := checkURL(p.CRLURL); err != nil {
+			return fmt.Errorf("the URL of its revocation list: %w", err)
+		}
 	}
 	return nil
 }
 
-// checkURL holds the URL of a revocation list to what a certificate can say (RFC 5280 section 4.2.1.6: an IA5String).
+// checkURL holds a URL to what a certificate can say (RFC 5280 section 4.2.1.6: an IA5String).
 func checkURL(u string) error {
 	scheme, rest, _ := strings.Cut(u, "://")
 	if scheme != "http" && scheme != "https" || rest == "" || strings.HasPrefix(rest, "/") {
-		return fmt.Errorf("the URL of its revocation list must begin with http:// or https:// and a host")
+		return fmt.Errorf("it must begin with http:// or https:// and a host")
 	}
 	for _, r := range u {
 		if r <= ' ' || r > '~' || strings.ContainsRune("\"<>\\^`{|}", r) {
-			return fmt.Errorf("the URL of its revocation list has the character %q; percent-encode it (RFC 3986)", r)
+			return fmt.Errorf("it has the character %q; percent-encode it (RFC 3986)", r)
 		}
 	}
 	return CheckLine(u, 500)

@@ -30,6 +30,8 @@ func everywhere(t *testing.T) *council {
 			Validity: time.Hour, KeyUsage: []law.KeyUsage{law.KeyCertSign, law.CRLSign}, ExtendedKeyUsage: []string{"codeSigning"},
 			CRLURL: "http://ca.example/crl",
 		}
+		devices := deviceProfile()
+		k.Devices = &devices
 	}))
 	return c
 }

@@ -1,5 +1,5 @@
-// Package pki makes and checks X.509: certificates, certificate requests and revocation lists of the server's own keys
-// (RFC 5280, RFC 2986). It is pure over bytes: no I/O and no clock, and randomness is an argument.
+// Package pki makes and checks X.509 (RFC 5280, RFC 2986): certificates, certificate requests and revocation lists of the
+// server's own keys, and the certificates of devices, from their requests. It is pure over bytes: no I/O and no clock, and randomness is an argument.
 //
 // Everything is made in two steps, so that what will be signed is fixed and can be audited before a key is touched:
 // Prepare… gives a [Draft], its TBS is signed elsewhere, and [Draft.Finish] puts the two together.

@@ -14,6 +14,8 @@ var keyUsages = map[law.KeyUsage]x509.KeyUsage{
 	law.ContentCommitment: x509.KeyUsageContentCommitment,
 	law.KeyCertSign:       x509.KeyUsageCertSign,
 	law.CRLSign:           x509.KeyUsageCRLSign,
+	law.KeyEncipherment:   x509.KeyUsageKeyEncipherment,
+	law.KeyAgreement:      x509.KeyUsageKeyAgreement,
 }
 
 var (
@@ -22,9 +24,11 @@ var (
 )
 
 // purposes are the extended key usages of a profile.
-func purposes(p law.Profile) ([]asn1.ObjectIdentifier, error) {
+func purposes(p law.Profile) ([]asn1.ObjectIdentifier, error) { return purposesOf(p.ExtendedKeyUsage) }
+
+func purposesOf(usages []string) ([]asn1.ObjectIdentifier, error) {
 	var all []asn1.ObjectIdentifier
-	for _, u := range p.ExtendedKeyUsage {
+	for _, u := range usages {
 		oid, err := law.ParseExtendedKeyUsage(u)
 		if err != nil {
 			return nil, err

@@ -214,7 +214,7 @@ func fieldsOfKey(k law.Key) []field {
 		number("max-usagecount", k.MaxUses), word("algorithm", k.Algorithm), word("hash", k.Hash), words("schemes", ordered, k.Schemes),
 		word("keystore", k.Keystore), word("adopt", k.Adopted), word("extractable", extractable),
 	}
-	return append(all, fieldsOfProfile(k.Profile, k.Type)...)
+	return slices.Concat(all, fieldsOfProfile(k.Profile, k.Type), fieldsOfDevices(k.Devices))
 }
 
 func fieldsOfProfile(p *law.Profile, of law.KeyType) []field {
@@ -234,7 +234,7 @@ func fieldsOfProfile(p *law.Profile, of law.KeyType) []field {
 		words(in+"extended-key-usage", ordered, p.ExtendedKeyUsage), word(in+"crl-url", p.CRLURL))
 }
 
-func choice(yes bool, then, otherwise string) string {
+func choice[T any](yes bool, then, otherwise T) T {
 	if yes {
 		return then
 	}

@@ -153,6 +153,8 @@ type (
 		State string `yaml:"state,omitempty" oneof:"active,disabled,revoked"`
 		// Certificate says what the key's certificate holds. The zero value means that it gets none.
 		Certificate *certificateItem `yaml:"certificate,omitempty"`
+		// Devices says what device certificates the key issues. The zero value means that it issues none.
+		Devices *devicesItem `yaml:"devices,omitempty"`
 	}
 
 	certificateItem struct {
@@ -349,6 +351,9 @@ func (k keyItem) law() law.Key {
 		if c.PathLength != nil {
 			out.Profile.PathLen = *c.PathLength
 		}
+	}
+	if k.Devices != nil {
+		out.Devices = k.Devices.law()
 	}
 	return out
 }

@@ -221,6 +221,9 @@ func (w *writer) key(k law.Key) {
 	if k.Profile != nil {
 		w.profile(*k.Profile, k.Type)
 	}
+	if k.Devices != nil {
+		w.devices(*k.Devices)
+	}
 }
 
 func (w *writer) profile(p law.Profile, of law.KeyType) {

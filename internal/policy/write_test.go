@@ -67,7 +67,36 @@ func draw(t *rapid.T, c law.Configuration) law.Configuration {
 	p.PathLen = rapid.IntRange(0, law.MaxPathLen).Draw(t, "path length")
 	k.Profile = &p
 	c.Keys[0].Profile = nil
+	ca := &c.Keys[slices.IndexFunc(c.Keys, func(k law.Key) bool { return k.ID == "ca-gateway" })]
+	ca.Devices = drawDevices(t)
 	return c
+}
+
+// tight says whether X.520 compares the text as it stands.
+func tight(s string) bool { return strings.TrimSpace(s) == s && !strings.Contains(s, "  ") }
+
+func drawDevices(t *rapid.T) *law.DeviceProfile {
+	p := law.DeviceProfile{
+		Subject: []law.DeviceAttribute{
+			{Type: "2.999.1", DeviceField: law.DeviceField{Fixed: lines(32).Filter(tight).Draw(t, "attribute")}},
+			{Type: "serial-number", DeviceField: law.DeviceField{Pattern: rapid.SampledFrom([]string{`[A-Z]\d+`, `"'{}#: `, ".*", "null", "[é]"}).Draw(t, "pattern"), MaxLength: rapid.IntRange(1, 64).Draw(t, "length")}},
+			{Type: "locality", DeviceField: law.DeviceField{Pattern: "x", MaxLength: 1, Optional: rapid.Bool().Draw(t, "optional")}},
+		},
+		Identity: "serial-number", Algorithms: []law.Algorithm{law.P256}, KeyUsage: []law.KeyUsage{law.DigitalSignature}, NoExpiry: rapid.Bool().Draw(t, "no expiry"),
+		ExtendedKeyUsage: rapid.SampledFrom([][]string{nil, {"clientAuth", "1.2.3.4"}}).Draw(t, "purposes"),
+		Policies:         rapid.SampledFrom([][]string{nil, {"1.2.3.4"}}).Draw(t, "policies"),
+		Extensions:       rapid.SampledFrom([][]law.DeviceExtension{nil, {{ID: "1.2.3.4", Value: []byte{5, 0}}}}).Draw(t, "extensions"),
+		Names: rapid.SampledFrom([][]law.DeviceName{nil, {
+			{Kind: law.DNSName, DeviceField: law.DeviceField{Fixed: "{device}.example.com"}}, {Kind: law.URIName, Most: 1, DeviceField: law.DeviceField{Pattern: "urn:.*", MaxLength: 40}},
+			{Kind: law.DNSName, Most: 7, DeviceField: law.DeviceField{Pattern: "a", MaxLength: 4, Optional: true}}, {Kind: law.HardwareModule, HardwareType: "1.2.3", DeviceField: law.DeviceField{Fixed: "{device}"}},
+		}}).Draw(t, "names"),
+		CRLURL: rapid.SampledFrom([]string{"", "http://a/crl"}).Draw(t, "list"), OCSPURL: rapid.SampledFrom([]string{"", "http://a/ocsp"}).Draw(t, "responder"),
+		IssuerURL: rapid.SampledFrom([]string{"", "http://a/cer"}).Draw(t, "issuer"), Duplicates: rapid.SampledFrom([]law.DuplicateRule{"refuse", "same", "replace"}).Draw(t, "duplicates"),
+	}
+	if !p.NoExpiry {
+		p.Validity = time.Hour
+	}
+	return &p
 }
 
 func TestAPolicyThatIsWrittenAndReadAgainIsTheSame(t *testing.T) {

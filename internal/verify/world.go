@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -116,6 +118,8 @@ func (w *world) setKey(k law.Key) error {
 		return breaks("rule 9", "the fingerprint of key %s is not that of its public key", k.ID)
 	case !k.Requirement.Set():
 		return breaks("section 3", "key %s has no requirement", k.ID)
+	case k.Devices != nil && (k.Type != law.CA || !ofDevices(*k.Devices)):
+		return breaks("section 3", "key %s may issue device certificates that no device should have", k.ID)
 	}
 	if was, known := w.keys[k.ID]; known {
 		if err := outlasts(was, k); err != nil {
@@ -124,6 +128,28 @@ func (w *world) setKey(k law.Key) error {
 	}
 	w.keys[k.ID], w.ever[k.Fingerprint] = k, k.PublicKey
 	return nil
+}
+
+// ofDevices says whether certificates by the profile are of devices: none is a CA's, and none speaks for another's.
+func ofDevices(p law.DeviceProfile) bool {
+	named := false // by something that devices do not have in common
+	for _, a := range p.Subject {
+		named = named || a.Type == p.Identity && a.Pattern != "" && !a.Optional
+	}
+	for _, n := range p.Names {
+		named = named || string(n.Kind) == p.Identity && n.Pattern != "" && !n.Optional && n.Most == 1
+	}
+	for _, u := range p.KeyUsage {
+		named = named && u != law.KeyCertSign && u != law.CRLSign
+	}
+	for _, u := range p.ExtendedKeyUsage {
+		id, err := law.ParseExtendedKeyUsage(u)
+		named = named && err == nil && !slices.Contains([]string{"1.3.6.1.5.5.7.3.9", "1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.8", "2.5.29.37.0"}, id.String())
+	}
+	for _, e := range p.Extensions {
+		named = named && !strings.HasPrefix(e.ID, "2.5.29.")
+	}
+	return named && len(p.Algorithms) > 0 && p.NoExpiry == (p.Validity == 0)
 }
 
 // remove removes a role or an issuer.

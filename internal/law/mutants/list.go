@@ -5,7 +5,7 @@ import "slices"
 // mutants lists the faults that are seeded.
 func mutants() []mutant {
 	return slices.Concat(uses(), approvals(), requirements(), endings(), judgedNow(), orders(), creation(), forms(), senses(), administration(),
-		certificates())
+		certificates(), devices())
 }
 
 // uses: never more than were approved, and a use once taken is never given back (rules 10, 12, 13).
@@ -225,5 +225,27 @@ func certificates() []mutant {
 		{"the server makes the revocation list of a ROOT key", "revocation.go", "k.Type != CA {", "k.Type != CA && k.Type != Root {"},
 		{"two revocation lists at the same time", "revocation.go", "	case l.Running(now):", "	case false:"},
 		{"an older attempt at a revocation list is heard", "revocation.go", "if now.Number != a.List.Number || now.Lease.IsZero() {", "if now.Lease.IsZero() {"},
+	}
+}
+
+// devices: what a device certificate can say (section 3).
+func devices() []mutant {
+	const file, form = "deviceprofile.go", "deviceform.go"
+	return []mutant{
+		{"an FW key issues device certificates", "key.go", "	case k.Devices != nil && k.Type != CA:", "	case k.Devices != nil && k.Type == Root:"},
+		{"any device profile is taken", "key.go", "	case k.Devices != nil && k.Devices.Check() != nil:", "	case false:"},
+		{"a device is a CA", file, "u == KeyCertSign || u == CRLSign", "u == CRLSign"},
+		{"a device answers for the revocation of others", file, ", \"1.3.6.1.5.5.7.3.9\"}", "}"},
+		{"a device profile makes basic constraints", file, "strings.HasPrefix(e.ID, \"2.5.29.\") || ", ""},
+		{"a pattern of a device is searched for", file, "`)\\z`", "`)`"},
+		{"a pattern of a device leaves its anchors", file, "	if _, err := regexp.Compile(d.Pattern); err != nil {", "	if _, err := regexp.Compile(d.Pattern); err != nil && false {"},
+		{"a value of a device has any length", file, "case utf8.RuneCountInString(value) > d.MaxLength:", "case false:"},
+		{"a fixed value of a device comes from the request", file, "case d.Fixed != \"\" || d.Pattern == \"\":", "case false:"},
+		{"devices are named by what all have", file, "found || d.Fixed == \"\" && !d.Optional && once", "found || !d.Optional && once"},
+		{"devices are named by what some have", file, "found || d.Fixed == \"\" && !d.Optional && once", "found || d.Fixed == \"\" && once"},
+		{"device certificates without a word on expiry", file, "case !p.NoExpiry && (p.Validity < time.Second ||", "case !p.NoExpiry && (p.Validity < 0 ||"},
+		{"no rule of duplicates is one", file, "[]DuplicateRule{DuplicatesRefused,", "[]DuplicateRule{\"\", DuplicatesRefused,"},
+		{"another form of a device profile is read", form, "if again, err := p.Canonical(); err != nil || !bytes.Equal(again, canonical) {", "if false {"},
+		{"a device profile changes without a difference", "change.go", " && k.Devices.same(o.Devices)", ""},
 	}
 }

@@ -36,7 +36,13 @@ func hierarchy(c *law.Configuration, key func(law.KeyID, int) law.Key) {
 			}
 		}
 	}
-	c.Keys = append(c.Keys, authority("root", law.Root, 20, 1), authority("ca", law.CA, 10, 0))
+	ca := authority("ca", law.CA, 10, 0)
+	ca.Devices = &law.DeviceProfile{
+		Subject:  []law.DeviceAttribute{{Type: "serial-number", DeviceField: law.DeviceField{Pattern: "[A-Z0-9]+", MaxLength: 16}}},
+		Identity: "serial-number", Algorithms: []law.Algorithm{law.P256}, NoExpiry: true, KeyUsage: []law.KeyUsage{law.DigitalSignature},
+		ExtendedKeyUsage: []string{"clientAuth"}, Extensions: []law.DeviceExtension{{ID: "1.3.6.1.4.1.99999.1", Value: []byte{5, 0}}}, Duplicates: law.DuplicatesRefused,
+	}
+	c.Keys = append(c.Keys, authority("root", law.Root, 20, 1), ca)
 	c.Roles = append(c.Roles, law.Role{ID: "ca-orderers", Kind: law.Orderer, Keys: []law.KeyID{"ca"}, Members: []law.SubjectID{"olga"}})
 }
 
