@@ -10,18 +10,20 @@ import (
 
 // Certificate is a certificate as events tell of it. Hashes are SHA-256 in lower-case hex, times ms since 1970, UTC.
 type Certificate struct {
-	Chain             string             `json:"chain"`       // hash of the certificates above one that was issued elsewhere, DER, one after the other; else empty
-	Code              law.RevocationCode `json:"code"`        // why it is revoked; empty while it is not
-	Digest            string             `json:"digest"`      // hash of the certificate, DER; empty until it is issued
-	Fingerprint       string             `json:"fingerprint"` // of the public key in it
+	Chain             string             `json:"chain"`           // hash of the certificates above one that was issued elsewhere, DER, one after the other; else empty
+	Code              law.RevocationCode `json:"code"`            // why it is revoked; empty while it is not
+	Device            string             `json:"device,omitzero"` // identity of the device that it is of; left out of others
+	Digest            string             `json:"digest"`          // hash of the certificate, DER; empty until it is issued
+	Fingerprint       string             `json:"fingerprint"`     // of the public key in it
 	ID                law.CertificateID  `json:"id"`
 	Issuer            law.KeyID          `json:"issuer"`            // key that signs it; empty: it was issued elsewhere
 	IssuerFingerprint string             `json:"issuerfingerprint"` // of that key's public key
-	Key               law.KeyID          `json:"key"`               // that it is of
+	Key               law.KeyID          `json:"key"`               // that it is of; empty: of a device
 	NotAfter          int64              `json:"notafter"`
 	NotBefore         int64              `json:"notbefore"`
-	Serial            string             `json:"serial"` // lower-case hex
-	TBS               string             `json:"tbs"`    // hash of its tbsCertificate, DER (RFC 5280 section 4.1.1.1)
+	Request           string             `json:"request,omitzero"` // hash of the device's certificate request, DER; left out of others
+	Serial            string             `json:"serial"`           // lower-case hex
+	TBS               string             `json:"tbs"`              // hash of its tbsCertificate, DER (RFC 5280 section 4.1.1.1)
 }
 
 // RevocationList is a revocation list as events tell of it. Hashes and times are as in [Certificate].
@@ -37,8 +39,8 @@ type RevocationList struct {
 // CertificateOf is a certificate in the form of events.
 func CertificateOf(c law.Certificate) *Certificate {
 	return &Certificate{
-		Chain: hashOf(slices.Concat(c.Chain...)), Code: c.Revocation.Code, Digest: hashOf(c.DER), Fingerprint: c.Fingerprint, ID: c.ID, Issuer: c.Issuer,
-		IssuerFingerprint: c.IssuerFingerprint, Key: c.Key, NotAfter: c.NotAfter.UnixMilli(), NotBefore: c.NotBefore.UnixMilli(), Serial: c.Serial,
+		Chain: hashOf(slices.Concat(c.Chain...)), Code: c.Revocation.Code, Device: c.Device, Digest: hashOf(c.DER), Fingerprint: c.Fingerprint, ID: c.ID, Issuer: c.Issuer,
+		IssuerFingerprint: c.IssuerFingerprint, Key: c.Key, NotAfter: c.NotAfter.UnixMilli(), NotBefore: c.NotBefore.UnixMilli(), Request: c.Request, Serial: c.Serial,
 		TBS: hashOf(c.TBS),
 	}
 }
@@ -65,6 +67,7 @@ func (m *members) certificate(c *Certificate) {
 	m.open()
 	m.quoted("chain", c.Chain)
 	m.quoted("code", string(c.Code))
+	m.text("device", c.Device)
 	m.quoted("digest", c.Digest)
 	m.quoted("fingerprint", c.Fingerprint)
 	m.quoted("id", string(c.ID))
@@ -73,6 +76,7 @@ func (m *members) certificate(c *Certificate) {
 	m.quoted("key", string(c.Key))
 	m.always("notafter", c.NotAfter)
 	m.always("notbefore", c.NotBefore)
+	m.text("request", c.Request)
 	m.quoted("serial", c.Serial)
 	m.quoted("tbs", c.TBS)
 	m.close()

@@ -234,7 +234,7 @@ func (k *Keyserver) RevokeCertificate(ctx context.Context, c Caller, id law.Cert
 		if err != nil {
 			return Certificate{}, err
 		}
-		if !known {
+		if !known || was.OfDevice() {
 			return Certificate{}, errNoCertificate
 		}
 		now, refusal := was.Revoke(c.Subject, code, reason, tx.Facts(), tx.Now())
@@ -345,7 +345,7 @@ func (k *Keyserver) Certificate(ctx context.Context, c Caller, id law.Certificat
 		switch {
 		case err != nil:
 			return Certificate{}, err
-		case !known || !r.Facts().SeesKey(c.Subject, found.Key):
+		case !known || found.OfDevice() || !r.Facts().SeesKey(c.Subject, found.Key):
 			return Certificate{}, &unseen{errNoCertificate, known}
 		}
 		return k.withPath(r, found)

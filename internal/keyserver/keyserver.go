@@ -67,6 +67,7 @@ type Keyserver struct {
 	recent  atomic.Pointer[law.Facts] // as they were when somebody asked for them last
 	signIns signIns
 	pairs   pairs
+	linters linters
 	lists   map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list
 	last    pulse                       // the last beat
 	behind  bool                        // the clock went back, which was said, and is not right again

@@ -163,7 +163,7 @@ func (c Caller) settle(tx *store.Tx, id law.OrderID, der []byte, judge func(law.
 // saveOrder stores a sign order with its events, and the certificate that it is for, if it is for one.
 func (c Caller) saveOrder(tx *store.Tx, o store.Operation, p law.Placed, der []byte) error {
 	events := c.orderEvents(o.Operation, p.Order, p.Changes)
-	if p.Order.Certifies == "" {
+	if !p.Order.ForCertificate() {
 		return tx.SaveOrder(o, p.Order, events[0], events[1:]...)
 	}
 	now := p.Certificate.Follow(p.Order, der)
@@ -177,7 +177,7 @@ func (c Caller) saveOrder(tx *store.Tx, o store.Operation, p law.Placed, der []b
 
 // certificateOf is the certificate that a sign order is for, the zero one if it is for none.
 func certificateOf(r *store.Reader, order law.Order) (law.Certificate, error) {
-	if order.Certifies == "" {
+	if !order.ForCertificate() {
 		return law.Certificate{}, nil
 	}
 	c, known, err := r.Certificate(law.CertificateID(order.ID))

@@ -171,8 +171,8 @@ func (k *Keyserver) listDue(r *store.Reader, key law.Key) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	revoked, err := r.RevokedBy(key.ID, key.Fingerprint)
-	return list.Due(key, len(revoked), r.Now()) && !list.Running(r.Now()), err
+	revoked, err := r.CountRevokedBy(key.ID, key.Fingerprint)
+	return list.Due(key, revoked, r.Now()) && !list.Running(r.Now()), err
 }
 
 // renewList makes the revocation list of a CA key.

@@ -24,8 +24,10 @@ const (
 // Certificate is a certificate (RFC 5280) of a key of this server, and what became of it.
 type Certificate struct {
 	ID                CertificateID
-	Key               KeyID  // that it is of
-	Fingerprint       string // of that key's public key
+	Key               KeyID  // that it is of; empty: of a device
+	Device            string // identity of the device that it is of; empty: of none
+	Request           string // of a device: lower-case hex SHA-256 of the certificate request, DER
+	Fingerprint       string // of the public key in it
 	Issuer            KeyID  // that signs it; empty: it was issued elsewhere
 	IssuerFingerprint string
 	Serial            string   // lower-case hex

@@ -41,8 +41,9 @@ type Order struct {
 	Requester      SubjectID
 	IdempotencyKey string
 	Input          Input
-	Certifies      KeyID // the FW key whose certificate is signed; empty: the input was given as such
-	Use            int   // which use of the key it took, from 1
+	Certifies      KeyID  // the FW key whose certificate is signed; empty: the input was given as such
+	Device         string // identity of the device whose certificate is signed; empty: of none
+	Use            int    // which use of the key it took, from 1
 	Accepted       time.Time
 	State          OrderState
 	Attempt        int       // the latest one, from 1
@@ -51,6 +52,9 @@ type Order struct {
 	Failure        string    // why the latest attempt failed
 	Signature      []byte    // as the keystore's contract says, once signed
 }
+
+// ForCertificate says whether it is a certificate that is signed.
+func (r Order) ForCertificate() bool { return r.Certifies != "" || r.Device != "" }
 
 // Running says whether an attempt is being made now.
 func (r Order) Running(now time.Time) bool { return r.State == OrderRunning && now.Before(r.Lease) }
@@ -74,6 +78,9 @@ type OrderAsk struct {
 	Digest         []byte
 	Data           []byte
 	Certificate    *CertificateAsk // instead of an input; its ID and Issuer are those of the order and its key
+	Device         *DeviceAsk      // instead of an input
+
+	prior CertificateID // of the order placed before, if it is for a device certificate
 }
 
 // Placed is the outcome of asking for a signature. If the permit is granted, an attempt is to be made with
@@ -82,7 +89,8 @@ type Placed struct {
 	Outcome
 	Order       Order
 	Permit      Permit
-	Certificate Certificate // that is to be signed, if the order is a new one for one
+	Certificate Certificate  // that is to be signed, if the order is a new one for one
+	Same        *Certificate // that the device has already: the answer, and no order was placed
 }
 
 // Place accepts a sign order (rule 10), or finds that it is the one placed before under the same
@@ -100,6 +108,10 @@ func (o Operation) Place(ask OrderAsk, prior *Order, f Facts, now time.Time) (Pl
 	if err != nil {
 		return p, err
 	}
+	if to.same != nil {
+		p.Same = to.same
+		return p, nil
+	}
 	grant, _ := o.Grant(ask.Key)
 	taken := o.Usage[ask.Key].Taken
 	if taken >= grant.MaxUses {
@@ -108,7 +120,8 @@ func (o Operation) Place(ask OrderAsk, prior *Order, f Facts, now time.Time) (Pl
 	p.Operation = o.use(ask.Key, 1, 0)
 	p.Order = Order{
 		ID: ask.ID, Operation: o.ID, Key: ask.Key, Fingerprint: grant.Fingerprint, Requester: ask.Who,
-		IdempotencyKey: ask.IdempotencyKey, Certifies: ask.certifies(), Use: taken + 1, Accepted: now,
+		IdempotencyKey: ask.IdempotencyKey, Certifies: ask.certifies(), Device: to.certificate.Device,
+		Use: taken + 1, Accepted: now,
 	}
 	p.Certificate = to.certificate
 	p.attempt(to.input, f, now)
@@ -121,7 +134,7 @@ func (o Operation) placeAgain(p Placed, ask OrderAsk, prior Order, f Facts, now 
 	switch {
 	case prior.Operation != o.ID || prior.Key != ask.Key || prior.Requester != ask.Who || prior.IdempotencyKey != ask.IdempotencyKey:
 		return p, refuse(NotFound, "there is no such sign order")
-	case err != nil || !in.same(prior.Input) || ask.certifies() != prior.Certifies:
+	case err != nil || !in.same(prior.Input) || ask.certifies() != prior.Certifies || (ask.Device != nil) != (prior.Device != ""):
 		return p, refuse(KeyReused, "this idempotency key was used for another input; use a new one for each input")
 	case prior.State == OrderSigned || prior.Running(now):
 		p.Order = prior
@@ -129,12 +142,13 @@ func (o Operation) placeAgain(p Placed, ask OrderAsk, prior Order, f Facts, now 
 	case prior.State == OrderWithheld:
 		return p, refuse(WrongState, "the operation was revoked while the signature was made; it is withheld")
 	}
+	ask.prior = CertificateID(prior.ID)
 	ask.Hash, ask.Scheme = in.Hash, in.Scheme // as said or understood then, whatever the key would add to the asking now
 	to, err := o.judge(ask, f, now)
 	switch {
 	case err != nil:
 		return p, err
-	case !to.input.same(prior.Input): // a certificate of another draft
+	case to.same != nil || !to.input.same(prior.Input): // a certificate of another draft
 		return p, refuse(KeyReused, "a further attempt is made at the certificate that was drawn up first")
 	}
 	p.Order = prior
@@ -153,20 +167,26 @@ func (p *Placed) attempt(in Input, f Facts, now time.Time) {
 		granted: true, purpose: ForSignOrder, operation: p.Order.Operation, order: p.Order.ID, attempt: p.Order.Attempt,
 		key: f.keys[p.Order.Key], input: in,
 	}
-	if p.Order.Certifies != "" {
+	if p.Order.ForCertificate() {
 		p.Permit.purpose, p.Permit.certificate = ForCertificate, CertificateID(p.Order.ID)
 	}
 }
 
-// again is the input that is asked for again. A certificate is recognised by its key alone: the draft is that of the
-// order, whatever a new one would be like.
+// again is the input that is asked for again. A certificate is recognised by its key alone, or by the request of the
+// device: the draft is that of the order, whatever a new one would be like.
 func (ask OrderAsk) again(prior Order, k Key) (Input, error) {
-	if ask.Certificate != nil {
+	switch {
+	case ask.Device != nil && ask.Device.Request != ask.Device.Draft.Request:
+		return Input{}, refuse(KeyReused, "it is another certificate request")
+	case ask.Certificate != nil || ask.Device != nil:
 		return prior.Input, nil
 	}
 	k.Hash, k.Schemes = prior.Input.Hash, []Scheme{prior.Input.Scheme}
 	return ask.input(k)
 }
+
+// forCertificate says whether a certificate is asked for.
+func (ask OrderAsk) forCertificate() bool { return ask.Certificate != nil || ask.Device != nil }
 
 // certifies is the key whose certificate is asked for, if one is.
 func (ask OrderAsk) certifies() KeyID {
@@ -179,7 +199,8 @@ func (ask OrderAsk) certifies() KeyID {
 // toSign is what a sign order is for.
 type toSign struct {
 	input       Input
-	certificate Certificate // whose signature it is, if it is one's
+	certificate Certificate  // whose signature it is, if it is one's
+	same        *Certificate // instead: that the device has already
 }
 
 // judge is rule 10 but for the uses left.
@@ -196,9 +217,9 @@ func (o Operation) judge(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
 		return toSign{}, refuse(NotCovered, "key %q is not in this operation", ask.Key)
 	case !f.Holds(ask.Who, Orderer, ask.Key):
 		return toSign{}, refuse(Forbidden, "none of your orderer roles covers key %s", ask.Key)
-	case k.Type != Firmware && ask.Certificate == nil:
+	case k.Type != Firmware && !ask.forCertificate():
 		return toSign{}, refuse(Impossible, "key %s is a %s key; only FW keys sign an input", ask.Key, k.Type)
-	case k.Type != CA && ask.Certificate != nil:
+	case k.Type != CA && ask.forCertificate():
 		return toSign{}, refuse(Impossible, "key %s is an %s key; under an operation only CA keys issue certificates", ask.Key, k.Type)
 	case f.ClockHeld:
 		return toSign{}, refuseClock()
@@ -207,8 +228,13 @@ func (o Operation) judge(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
 	case o.Recorded != Approved:
 		return toSign{}, refuse(WrongState, "the operation is not approved: %s", o.wants(f))
 	}
-	if ask.Certificate != nil {
+	switch {
+	case ask.Certificate != nil && ask.Device != nil:
+		return toSign{}, refuse(InputMisfit, "ask for the certificate of a key or of a device, not of both at once")
+	case ask.Certificate != nil:
 		return o.judgeCertificate(ask, f, now)
+	case ask.Device != nil:
+		return o.judgeDevice(ask, f, now)
 	}
 	in, err := ask.input(k)
 	if err != nil {
@@ -235,7 +261,7 @@ func (o Operation) judgeCertificate(ask OrderAsk, f Facts, now time.Time) (toSig
 	c.ID, c.Issuer = CertificateID(ask.ID), ask.Key
 	made, in, err := c.draw(f, now)
 	made.Operation = o.ID
-	return toSign{in, made}, err
+	return toSign{input: in, certificate: made}, err
 }
 
 func (o Operation) checkArtifact(in Input, k Key) error {

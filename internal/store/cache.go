@@ -99,6 +99,7 @@ func (c *cache) follow(q querier, size int64) error {
 func (c *cache) committed(p *pending, size int64) {
 	for i, change := range p.journal {
 		switch {
+		case change.certificate != nil:
 		case change.order != nil:
 			c.keepOrder(*change.order)
 		case p.latest[change.operation.ID] == i:

@@ -10,11 +10,14 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-const certificateColumns = `id, keyid, fingerprint, issuer, issuerfingerprint, serial, tbs, der, chain, notbefore, notafter, session, operation, accepted, ` +
+const certificateColumns = `id, keyid, device, request, fingerprint, issuer, issuerfingerprint, serial, tbs, der, chain, notbefore, notafter, session, operation, accepted, ` +
 	`state, lease, settled, failure, revokedat, revokedby, revokedcode, revokedreason`
 
 // Certificate reads one certificate. It is false if there is none.
 func (r *Reader) Certificate(id law.CertificateID) (law.Certificate, bool, error) {
+	if c, known := r.pending.find(func(c change) bool { return c.certificate != nil && c.certificate.ID == id }); known {
+		return *c.certificate, true, nil
+	}
 	all, err := r.certificates(`id = $1`, string(id))
 	if err != nil || len(all) == 0 {
 		return law.Certificate{}, false, err
@@ -22,22 +25,47 @@ func (r *Reader) Certificate(id law.CertificateID) (law.Certificate, bool, error
 	return all[0], true, nil
 }
 
-// CertificatesOf lists the certificates of a key, oldest first.
+// CertificatesOf lists the certificates of a key of this server, oldest first.
 func (r *Reader) CertificatesOf(key law.KeyID) ([]law.Certificate, error) {
-	return r.certificates(`keyid = $1 ORDER BY id`, string(key))
+	return r.certificates(`keyid = $1 AND keyid <> '' ORDER BY id`, string(key))
 }
 
 // Certificates lists the certificates after the given one, of one key if it is named, oldest first, at most limit.
 func (r *Reader) Certificates(key law.KeyID, after law.CertificateID, limit int) ([]law.Certificate, error) {
 	if key != "" {
-		return r.certificates(`keyid = $1 AND id > $2 ORDER BY id LIMIT $3`, string(key), string(after), limit)
+		return r.certificates(`keyid = $1 AND keyid <> '' AND id > $2 ORDER BY id LIMIT $3`, string(key), string(after), limit)
 	}
-	return r.certificates(`id > $1 ORDER BY id LIMIT $2`, string(after), limit)
+	return r.certificates(`keyid <> '' AND id > $1 ORDER BY id LIMIT $2`, string(after), limit)
 }
 
-// RevokedBy lists the certificates that a key pair has issued and that are revoked, oldest first.
+// RevokedBy lists the certificates that a key pair has issued and that are revoked, oldest first: of each its serial number
+// and its revocation.
 func (r *Reader) RevokedBy(issuer law.KeyID, fingerprint string) ([]law.Certificate, error) {
-	return r.certificates(`issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0 ORDER BY id`, string(issuer), fingerprint)
+	var out []law.Certificate
+	q, err := r.list()
+	if err == nil {
+		err = q.each(`SELECT id, serial, revokedat, revokedby, revokedcode, revokedreason FROM certificates
+			WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0 ORDER BY id`, []any{string(issuer), fingerprint},
+			func(scan func(...any) error) error {
+				var c law.Certificate
+				var at int64
+				err := scan(&c.ID, &c.Serial, &at, &c.Revocation.By, &c.Revocation.Code, &c.Revocation.Reason)
+				c.Revocation.At = fromMillis(at)
+				out = append(out, c)
+				return err
+			})
+	}
+	return out, because(err, "reading revoked certificates of key %s", issuer)
+}
+
+// CountRevokedBy counts the certificates that a key pair has issued and that are revoked.
+func (r *Reader) CountRevokedBy(issuer law.KeyID, fingerprint string) (int, error) {
+	n := 0
+	q, err := r.list()
+	if err == nil {
+		err = q.row(`SELECT count(*) FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0`, []any{string(issuer), fingerprint}, &n)
+	}
+	return n, because(err, "counting revoked certificates of key %s", issuer)
 }
 
 // RunningCertificates lists the certificates in sessions with an attempt under way whose lease ends at or before the
@@ -48,7 +76,11 @@ func (r *Reader) RunningCertificates(until time.Time, limit int) ([]law.Certific
 
 func (r *Reader) certificates(where string, args ...any) ([]law.Certificate, error) {
 	var out []law.Certificate
-	err := r.q.each(`SELECT `+certificateColumns+` FROM certificates WHERE `+where, args, func(scan func(...any) error) error {
+	q, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	err = q.each(`SELECT `+certificateColumns+` FROM certificates WHERE `+where, args, func(scan func(...any) error) error {
 		c, err := scanCertificate(scan)
 		out = append(out, c)
 		return err
@@ -63,7 +95,7 @@ func scanCertificate(scan func(...any) error) (law.Certificate, error) {
 	var c law.Certificate
 	var chain []byte
 	var notBefore, notAfter, accepted, lease, settled, revoked int64
-	if err := scan(&c.ID, &c.Key, &c.Fingerprint, &c.Issuer, &c.IssuerFingerprint, &c.Serial, &c.TBS, &c.DER, &chain, &notBefore, &notAfter,
+	if err := scan(&c.ID, &c.Key, &c.Device, &c.Request, &c.Fingerprint, &c.Issuer, &c.IssuerFingerprint, &c.Serial, &c.TBS, &c.DER, &chain, &notBefore, &notAfter,
 		&c.Session, &c.Operation, &accepted, &c.State, &lease, &settled, &c.Failure, &revoked, &c.Revocation.By, &c.Revocation.Code,
 		&c.Revocation.Reason); err != nil {
 		return law.Certificate{}, err
@@ -87,39 +119,34 @@ func scanCertificate(scan func(...any) error) (law.Certificate, error) {
 
 // SaveCertificate stores a certificate with the events that say what happened to it.
 func (tx *Tx) SaveCertificate(c law.Certificate, first audit.Event, more ...audit.Event) error {
-	if err := tx.saveCertificate(c); err != nil {
-		return err
-	}
+	tx.saveCertificate(c)
 	return tx.Append(first, more...)
 }
 
 // SaveCertificateOrder stores a sign order, the certificate that it is for, and its operation, with the events that say
 // what happened to them.
 func (tx *Tx) SaveCertificateOrder(o Operation, r law.Order, c law.Certificate, first audit.Event, more ...audit.Event) error {
-	if err := tx.saveCertificate(c); err != nil {
-		return err
-	}
+	tx.saveCertificate(c)
 	return tx.SaveOrder(o, r, first, more...)
 }
 
-// saveCertificate writes at once, not with the batch: certificates of keys are rare.
-func (tx *Tx) saveCertificate(c law.Certificate) error {
-	q, err := tx.list()
-	if err == nil {
-		tx.batch.sent = true
-		err = q.exec(`INSERT INTO certificates (`+certificateColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-			ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, settled = excluded.settled, failure = excluded.failure,
-			der = excluded.der, revokedat = excluded.revokedat, revokedby = excluded.revokedby, revokedcode = excluded.revokedcode,
-			revokedreason = excluded.revokedreason`,
-			string(c.ID), string(c.Key), c.Fingerprint, string(c.Issuer), c.IssuerFingerprint, c.Serial, c.TBS, filled(c.DER), filled(bytes.Join(c.Chain, nil)),
-			millis(c.NotBefore), millis(c.NotAfter), string(c.Session), string(c.Operation), millis(c.Accepted), string(c.State), millis(c.Lease),
-			millis(c.Settled), c.Failure, millis(c.Revocation.At), string(c.Revocation.By), string(c.Revocation.Code), c.Revocation.Reason)
+func (tx *Tx) saveCertificate(c law.Certificate) {
+	tx.pending.journal = append(tx.pending.journal, change{certificate: &c, before: -1})
+}
+
+var certificatesInsertion = insertion{
+	table: "certificates", columns: certificateColumns,
+	conflict: ` ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, settled = excluded.settled, failure = excluded.failure,
+		der = excluded.der, revokedat = excluded.revokedat, revokedby = excluded.revokedby, revokedcode = excluded.revokedcode,
+		revokedreason = excluded.revokedreason`,
+}
+
+func certificateRow(c law.Certificate) []any {
+	return []any{
+		string(c.ID), string(c.Key), c.Device, c.Request, c.Fingerprint, string(c.Issuer), c.IssuerFingerprint, c.Serial, c.TBS, filled(c.DER), filled(bytes.Join(c.Chain, nil)),
+		millis(c.NotBefore), millis(c.NotAfter), string(c.Session), string(c.Operation), millis(c.Accepted), string(c.State), millis(c.Lease),
+		millis(c.Settled), c.Failure, millis(c.Revocation.At), string(c.Revocation.By), string(c.Revocation.Code), c.Revocation.Reason,
 	}
-	if err != nil {
-		return tx.wrote(fmt.Errorf("storing certificate %s: %w", c.ID, err))
-	}
-	return nil
 }
 
 // filled is a value for a column that has bytes, be they none.

@@ -9,7 +9,7 @@ import (
 	"example.org/keyserver/internal/law"
 )
 
-const orderColumns = `id, operation, keyid, fingerprint, requester, idempotencykey, hash, scheme, input, certifies, usenumber, accepted, state, attempt, lease, settled, failure, signature`
+const orderColumns = `id, operation, keyid, fingerprint, requester, idempotencykey, hash, scheme, input, certifies, device, usenumber, accepted, state, attempt, lease, settled, failure, signature`
 
 // Order reads one sign order. It is false if there is none.
 func (r *Reader) Order(id law.OrderID) (law.Order, bool, error) {
@@ -135,7 +135,7 @@ func scanOrder(scan func(...any) error) (law.Order, error) {
 	var input string
 	var accepted, lease, settled int64
 	if err := scan(&o.ID, &o.Operation, &o.Key, &o.Fingerprint, &o.Requester, &o.IdempotencyKey, &o.Input.Hash, &o.Input.Scheme, &input,
-		&o.Certifies, &o.Use, &accepted, &o.State, &o.Attempt, &lease, &settled, &o.Failure, &o.Signature); err != nil {
+		&o.Certifies, &o.Device, &o.Use, &accepted, &o.State, &o.Attempt, &lease, &settled, &o.Failure, &o.Signature); err != nil {
 		return law.Order{}, err
 	}
 	if len(o.Signature) == 0 {
@@ -163,6 +163,6 @@ func orderRow(r law.Order) []any {
 	}
 	return []any{
 		string(r.ID), string(r.Operation), string(r.Key), r.Fingerprint, string(r.Requester), r.IdempotencyKey, string(r.Input.Hash), string(r.Input.Scheme),
-		hex.EncodeToString(r.Input.Digest), string(r.Certifies), r.Use, millis(r.Accepted), string(r.State), r.Attempt, millis(r.Lease), millis(r.Settled), r.Failure, signature,
+		hex.EncodeToString(r.Input.Digest), string(r.Certifies), r.Device, r.Use, millis(r.Accepted), string(r.State), r.Attempt, millis(r.Lease), millis(r.Settled), r.Failure, signature,
 	}
 }

@@ -24,13 +24,14 @@ type pending struct {
 	sent    marks                   // what has been sent
 }
 
-// change is an operation or a sign order as a closure has written it.
+// change is an operation, a sign order or a certificate as a closure has written it.
 type change struct {
-	operation *Operation
-	was       law.Operation // as it is in the database
-	revision  int64         // in the database; 0 if it is not there
-	before    int           // the entry before it about the same operation, -1 if there is none
-	order     *law.Order
+	operation   *Operation
+	was         law.Operation // as it is in the database
+	revision    int64         // in the database; 0 if it is not there
+	before      int           // the entry before it about the same operation, -1 if there is none
+	order       *law.Order
+	certificate *law.Certificate
 }
 
 // marks are lengths of what is pending.
@@ -124,8 +125,8 @@ func (p *pending) send(q querier, more ...statement) error {
 // statements are those of what has not been sent. What it is about comes before what refers to it.
 func (p *pending) statements() ([]statement, error) {
 	var all []statement
-	var keys, approvals, orders [][]any
-	placed := map[law.OrderID]int{}
+	var keys, approvals, orders, certificates [][]any
+	placed, drawn := map[law.OrderID]int{}, map[law.CertificateID]int{}
 	for i, c := range p.journal[p.sent.journal:] {
 		switch {
 		case c.order != nil:
@@ -135,6 +136,14 @@ func (p *pending) statements() ([]statement, error) {
 			} else {
 				placed[c.order.ID] = len(orders)
 				orders = append(orders, row)
+			}
+		case c.certificate != nil:
+			row := certificateRow(*c.certificate)
+			if at, again := drawn[c.certificate.ID]; again {
+				certificates[at] = row
+			} else {
+				drawn[c.certificate.ID] = len(certificates)
+				certificates = append(certificates, row)
 			}
 		case p.latest[c.operation.ID] == p.sent.journal+i:
 			row, err := c.row()
@@ -148,7 +157,7 @@ func (p *pending) statements() ([]statement, error) {
 			all = append(all, row)
 		}
 	}
-	return slices.Concat(all, keysInsertion.of(keys), approvalsInsertion.of(approvals), ordersInsertion.of(orders),
+	return slices.Concat(all, keysInsertion.of(keys), approvalsInsertion.of(approvals), ordersInsertion.of(orders), certificatesInsertion.of(certificates),
 		eventsInsertion.of(p.events[p.sent.events:]), hashesInsertion.of(p.hashes[p.sent.hashes:]),
 		outboxInsertion.of(p.outbox[p.sent.outbox:])), nil
 }

@@ -111,9 +111,13 @@ func (f *Fold) signs(id law.KeyID, fingerprint string, e *audit.Event) error {
 func (f *Fold) drawn(c *audit.Certificate, at int64) error {
 	k, known := f.world.keys[c.Key]
 	_, used := f.serials[serial{c.Issuer, c.Serial}]
+	device := c.Device != ""
 	switch {
 	case f.certificates[c.ID] != nil:
 		return breaks("section 3", "certificate %s was accepted before", c.ID)
+	case device != (c.Key == "") || device != (c.Request != "") || device && !isSHA256(c.Request):
+		return breaks("section 3", "certificate %s is of a key and of a device, or of neither, or a device has not asked for it", c.ID)
+	case device: // whose key is none of this server's, see [Fold.deviceDrawn]
 	case !known || k.State == law.KeyRevoked || k.Fingerprint != c.Fingerprint || k.Profile == nil:
 		return breaks("section 3", "key %q with fingerprint %s gets no certificate now", c.Key, c.Fingerprint)
 	case !isSHA256(c.TBS) || c.Digest != "" || c.Code != "" || c.Chain != "":
@@ -158,6 +162,7 @@ func (f *Fold) enter(e *audit.Event, s law.SessionID, o law.OperationID) *certif
 	}
 	f.certificates[c.ID] = c
 	f.serials[serial{c.Issuer, c.Serial}] = struct{}{}
+	f.enterDevice(c)
 	return c
 }
 
@@ -226,6 +231,9 @@ func (f *Fold) certificateRevoked(e *audit.Event) error {
 	if before == nil {
 		return breaks("section 3", "certificate %s was never accepted", e.Certificate.ID)
 	}
+	if before.Device != "" {
+		return f.deviceRevoked(before, e)
+	}
 	c, err := f.known(e, before.Digest, e.Certificate.Code)
 	if err != nil {
 		return err
@@ -239,8 +247,20 @@ func (f *Fold) certificateRevoked(e *audit.Event) error {
 	case c.Issuer == c.Key || !final || e.Key != c.Key:
 		return breaks("section 3", "certificate %s cannot be revoked like this", c.ID)
 	}
-	c.Code, c.revokedAt, c.revokedBy, c.revokedReason = e.Certificate.Code, e.Time, e.Actor.Subject, e.Reason
+	f.revoke(c, e)
 	return nil
+}
+
+// revoke notes that a certificate is revoked.
+func (f *Fold) revoke(c *certificate, e *audit.Event) {
+	c.Code, c.revokedAt, c.revokedBy, c.revokedReason = e.Certificate.Code, e.Time, e.Actor.Subject, e.Reason
+	f.revoked[pair{c.Issuer, c.IssuerFingerprint}]++
+}
+
+// pair is a key pair that issues.
+type pair struct {
+	issuer      law.KeyID
+	fingerprint string
 }
 
 func requestOf(e *audit.Event) request { return request{e.Session, e.Key, e.Fingerprint, e.Input} }
@@ -304,13 +324,8 @@ func (f *Fold) listAccepted(e *audit.Event) error {
 }
 
 // revokedBy counts the certificates that a key pair has issued and that are revoked.
-func (f *Fold) revokedBy(issuer law.KeyID, fingerprint string) (n int64) {
-	for _, c := range f.certificates {
-		if c.Issuer == issuer && c.IssuerFingerprint == fingerprint && c.revokedAt != 0 {
-			n++
-		}
-	}
-	return n
+func (f *Fold) revokedBy(issuer law.KeyID, fingerprint string) int64 {
+	return f.revoked[pair{issuer, fingerprint}]
 }
 
 func (f *Fold) listResult(e *audit.Event) error {
@@ -351,6 +366,13 @@ func (f *Fold) orderedCertificate(r *order, e *audit.Event) error {
 		if err := f.drawn(c, e.Time); err != nil {
 			return err
 		}
+		if c.Device != "" {
+			if err := f.deviceDrawn(r, c, e.Time); err != nil {
+				return err
+			}
+			f.enter(e, "", r.operation.id)
+			return nil
+		}
 		if string(c.ID) != string(r.id) || c.Issuer != r.key || c.IssuerFingerprint != r.fingerprint || f.world.keys[c.Key].Type != law.Firmware {
 			return breaks("section 3", "sign order %s is for a certificate of an FW key, by its own key", r.id)
 		}
@@ -360,14 +382,22 @@ func (f *Fold) orderedCertificate(r *order, e *audit.Event) error {
 		f.enter(e, "", r.operation.id)
 		return nil
 	}
-	c, err := f.known(e, digest, "")
+	before := f.certificates[law.CertificateID(r.id)]
+	if before == nil {
+		return breaks("section 3", "the certificate of sign order %s was never accepted", r.id)
+	}
+	c, err := f.known(e, digest, before.Code)
 	if err != nil {
 		return err
 	}
 	switch e.Type {
 	case audit.OrderAttempted:
 		k := f.world.keys[c.Key]
-		if k.State == law.KeyRevoked || k.Fingerprint != c.Fingerprint || k.Profile == nil || !f.world.sees(r.requester, c.Key) || c.NotAfter <= e.Time {
+		if c.Device != "" {
+			if err := f.deviceAgain(c, e.Time); err != nil {
+				return err
+			}
+		} else if k.State == law.KeyRevoked || k.Fingerprint != c.Fingerprint || k.Profile == nil || !f.world.sees(r.requester, c.Key) || c.NotAfter <= e.Time {
 			return breaks("section 3", "key %s gets no such certificate any more", c.Key)
 		}
 		c.state, c.lease, c.settled, c.failure = law.CertificateRunning, e.Lease, 0, ""
@@ -377,6 +407,7 @@ func (f *Fold) orderedCertificate(r *order, e *audit.Event) error {
 			return breaks("section 3", "certificate %s has no hash", c.ID)
 		}
 		c.state, c.Digest = law.CertificateIssued, digest
+		f.deviceIssued(c, e)
 	case audit.OrderFailed:
 		c.state, c.failure = law.CertificateFailed, e.Reason
 	case audit.OrderWithheld:

@@ -23,6 +23,10 @@ type Fold struct {
 	orders       map[law.OrderID]*order
 	certificates map[law.CertificateID]*certificate
 	serials      map[serial]struct{}
+	devices      map[device][]*certificate
+	replacing    map[law.CertificateID]law.CertificateID // that are to be revoked, and for which
+	replacedIn   string                                  // batch
+	revoked      map[pair]int64                          // certificates, by who issued them
 	lists        map[law.KeyID]*list
 	requests     map[request]int // for certificates, that are being signed
 	sessions     map[law.SessionID]*session
@@ -46,7 +50,8 @@ func NewFold(server string) *Fold {
 	return &Fold{
 		server: server, world: newWorld(), operations: map[law.OperationID]*operation{}, open: map[law.OperationID]*operation{},
 		orders: map[law.OrderID]*order{}, sessions: map[law.SessionID]*session{}, openSessions: map[law.SessionID]*session{},
-		certificates: map[law.CertificateID]*certificate{}, serials: map[serial]struct{}{}, lists: map[law.KeyID]*list{}, requests: map[request]int{},
+		certificates: map[law.CertificateID]*certificate{}, serials: map[serial]struct{}{}, devices: map[device][]*certificate{}, replacing: map[law.CertificateID]law.CertificateID{}, revoked: map[pair]int64{},
+		lists: map[law.KeyID]*list{}, requests: map[request]int{},
 		signIns: map[string]*signIn{}, contacts: map[law.SubjectID]*contact{}, due: map[settling]struct{}{},
 	}
 }
@@ -100,6 +105,9 @@ func (f *Fold) add(e *audit.Event) error {
 
 // complete refuses what stands where something else must.
 func (f *Fold) complete(e *audit.Event) error {
+	if err := f.allReplaced(e.Batch); err != nil {
+		return err
+	}
 	together := e.Batch == f.batch && e.Time == f.last
 	if c := f.change; c != nil && !(together && c.goesOn(e)) {
 		if err := f.rejudge(); err != nil {

@@ -118,7 +118,7 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 	case audit.CertificateImported:
 		return onCertificate | fActor | fSession | fSessionDescription, fRequest, true
 	case audit.CertificateRevoked:
-		return onCertificate | fActor | fReason, fRequest, true
+		return onCertificate | fActor | fReason, fOperation | fRequest, true
 	case audit.CertificateRequestAccepted:
 		return onRequest | fActor, fRequest, true
 	case audit.CertificateRequestSigned:

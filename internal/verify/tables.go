@@ -401,18 +401,20 @@ func (f *Fold) orderRow(r Row) error {
 		case "input":
 			return is(s.input)
 		case "certifies":
-			return is(f.certifies(s))
+			return is(string(f.ordered(s).Key))
+		case "device":
+			return is(f.ordered(s).Device)
 		}
 		return f.orderResult(s, column)
 	})
 }
 
-// certifies is the key whose certificate a sign order is for.
-func (f *Fold) certifies(s *order) string {
+// ordered is the certificate that a sign order is for, the zero one if it is for none.
+func (f *Fold) ordered(s *order) audit.Certificate {
 	if !s.certifies {
-		return ""
+		return audit.Certificate{}
 	}
-	return string(f.certificates[law.CertificateID(s.id)].Key)
+	return f.certificates[law.CertificateID(s.id)].Certificate
 }
 
 func (f *Fold) orderResult(s *order, column string) want {

@@ -25,6 +25,10 @@ func (f *Fold) certificateRow(r Row) error {
 			return is(id)
 		case "keyid":
 			return is(string(c.Key))
+		case "device":
+			return is(c.Device)
+		case "request":
+			return is(c.Request)
 		case "fingerprint":
 			return is(c.Fingerprint)
 		case "issuer":

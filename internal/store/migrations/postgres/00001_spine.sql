@@ -118,7 +118,9 @@ CREATE UNIQUE INDEX session_authorisations_once ON session_authorisations (sessi
 
 CREATE TABLE certificates (
   id                TEXT COLLATE "C" PRIMARY KEY, -- of one that is made under an operation, that of its sign order
-  keyid             TEXT COLLATE "C" NOT NULL,    -- key that it is of
+  keyid             TEXT COLLATE "C" NOT NULL,    -- key that it is of; empty: of a device
+  device            TEXT COLLATE "C" NOT NULL,    -- identity of the device that it is of; empty: of none
+  request           TEXT COLLATE "C" NOT NULL,    -- of a device: SHA-256 of the certificate request, hex
   fingerprint       TEXT COLLATE "C" NOT NULL,    -- of the public key in it
   issuer            TEXT COLLATE "C" NOT NULL,    -- key that signs it; empty: it was issued elsewhere
   issuerfingerprint TEXT COLLATE "C" NOT NULL,
@@ -140,9 +142,12 @@ CREATE TABLE certificates (
   revokedcode       TEXT COLLATE "C" NOT NULL,    -- name in RFC 5280 section 5.3.1
   revokedreason     TEXT COLLATE "C" NOT NULL
 );
-CREATE INDEX certificates_keyid   ON certificates (keyid, id);
-CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running';
-CREATE INDEX certificates_revoked ON certificates (issuer, id) WHERE revokedat > 0;
+CREATE INDEX certificates_keyid   ON certificates (keyid, id) WHERE keyid <> '';
+CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running' AND operation = '';
+CREATE INDEX certificates_device      ON certificates (issuer, device, id) WHERE device <> '';
+CREATE INDEX certificates_fingerprint ON certificates (issuer, fingerprint) WHERE device <> '';
+CREATE INDEX certificates_operation   ON certificates (operation, id) WHERE device <> '';
+CREATE INDEX certificates_revoked ON certificates (issuer, issuerfingerprint, id) WHERE revokedat > 0;
 -- RFC 5280 section 4.1.2.2.
 CREATE UNIQUE INDEX certificates_serial ON certificates (issuer, serial) WHERE issuer <> '';
 
@@ -214,6 +219,7 @@ CREATE TABLE sign_orders (
   scheme         TEXT COLLATE "C" NOT NULL,
   input          TEXT COLLATE "C" NOT NULL,         -- digest of what is signed, hex
   certifies      TEXT COLLATE "C" NOT NULL,         -- key whose certificate is signed; empty: the input was given as such
+  device         TEXT COLLATE "C" NOT NULL,         -- identity of the device whose certificate is signed; empty: of none
   usenumber      BIGINT           NOT NULL,
   accepted       BIGINT           NOT NULL,
   state          TEXT COLLATE "C" NOT NULL,

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.org/keyserver/internal/law"
+)
+
+// DevicesLike lists the device certificates that a key pair has issued, or is issuing, for any of the devices or of the
+// public keys, oldest first.
+func (r *Reader) DevicesLike(issuer law.KeyID, issuerFingerprint string, devices, fingerprints []string) ([]law.Certificate, error) {
+	byDevice, err := r.devicesIn("device", issuer, issuerFingerprint, devices)
+	if err != nil {
+		return nil, err
+	}
+	byKey, err := r.devicesIn("fingerprint", issuer, issuerFingerprint, fingerprints)
+	all := slices.Concat(byDevice, byKey)
+	slices.SortFunc(all, func(a, b law.Certificate) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return slices.CompactFunc(all, func(a, b law.Certificate) bool { return a.ID == b.ID }), err
+}
+
+func (r *Reader) devicesIn(column string, issuer law.KeyID, issuerFingerprint string, values []string) ([]law.Certificate, error) {
+	var all []law.Certificate
+	for some := range slices.Chunk(values, manyAtOnce) {
+		in, args := places(3, some)
+		found, err := r.certificates(`issuer = $1 AND issuerfingerprint = $2 AND device <> '' AND `+column+` IN (`+in+`)`,
+			append([]any{string(issuer), issuerFingerprint}, args...)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// places are as many places as are read at once, from $first on, so that there is one text to prepare, and what is in
+// them: the last value again and again once all are.
+func places(first int, values []string) (text string, args []any) {
+	names := make([]string, manyAtOnce)
+	args = make([]any, manyAtOnce)
+	for i := range manyAtOnce {
+		names[i], args[i] = "$"+strconv.Itoa(first+i), values[min(i, len(values)-1)]
+	}
+	return strings.Join(names, ", "), args
+}
+
+// CertificatesByID reads certificates; one that is not there is left out.
+func (r *Reader) CertificatesByID(ids []string) (map[law.CertificateID]law.Certificate, error) {
+	all := map[law.CertificateID]law.Certificate{}
+	for some := range slices.Chunk(ids, manyAtOnce) {
+		in, args := places(1, some)
+		found, err := r.certificates(`id IN (`+in+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range found {
+			all[c.ID] = c
+		}
+	}
+	return all, nil
+}
+
+// DeviceQuery selects device certificates: of an operation, or that a key has issued with a serial number or for a device.
+type DeviceQuery struct {
+	Operation law.OperationID
+	Issuer    law.KeyID
+	Serial    string
+	Device    string
+	After     law.CertificateID // only newer ones
+	Limit     int
+}
+
+// DeviceCertificates lists device certificates, oldest first. A query that names neither an operation, nor an issuer with a
+// serial number or a device, has no answer.
+func (r *Reader) DeviceCertificates(q DeviceQuery) ([]law.Certificate, error) {
+	switch {
+	case q.Issuer != "" && q.Serial != "":
+		return r.certificates(`issuer = $1 AND issuer <> '' AND serial = $2 AND device <> '' AND id > $3 ORDER BY id LIMIT $4`, string(q.Issuer), q.Serial, string(q.After), q.Limit)
+	case q.Issuer != "" && q.Device != "":
+		return r.certificates(`issuer = $1 AND device = $2 AND device <> '' AND id > $3 ORDER BY id LIMIT $4`, string(q.Issuer), q.Device, string(q.After), q.Limit)
+	case q.Operation != "":
+		return r.certificates(`operation = $1 AND device <> '' AND id > $2 ORDER BY id LIMIT $3`, string(q.Operation), string(q.After), q.Limit)
+	}
+	return nil, nil
+}
+
+// Lot is what is known of the device certificates of an operation without reading them.
+type Lot struct {
+	Issued, Revoked int
+	First, Last     law.Certificate // issued; the zero ones if none is
+	Refused         int             // orders under the operation that were refused, for whatever reason
+}
+
+// Lot counts the device certificates of an operation that a key has issued, and what was refused under it of that key.
+func (r *Reader) Lot(id law.OperationID, issuer law.KeyID) (Lot, error) {
+	var l Lot
+	q, err := r.list()
+	if err == nil {
+		err = q.each(`SELECT count(*), coalesce(sum(CASE WHEN revokedat > 0 THEN 1 ELSE 0 END), 0) FROM certificates
+			WHERE operation = $1 AND device <> '' AND issuer = $2 AND state = 'issued'`, []any{string(id), string(issuer)}, func(scan func(...any) error) error { return scan(&l.Issued, &l.Revoked) })
+	}
+	if err == nil {
+		err = q.each(`SELECT count(*) FROM audit_events WHERE operation = $1 AND operation <> '' AND type = 'order-refused' AND keyid = $2`, []any{string(id), string(issuer)},
+			func(scan func(...any) error) error { return scan(&l.Refused) })
+	}
+	for order, into := range map[string]*law.Certificate{"": &l.First, " DESC": &l.Last} {
+		var found []law.Certificate
+		if err == nil {
+			found, err = r.certificates(`operation = $1 AND device <> '' AND issuer = $2 AND state = 'issued' ORDER BY id`+order+` LIMIT 1`, string(id), string(issuer))
+		}
+		if len(found) > 0 {
+			*into = found[0]
+		}
+	}
+	return l, because(err, "counting the device certificates of operation %s", id)
+}
