@@ -36,16 +36,49 @@ func (k *Keyserver) Events(ctx context.Context, c Caller, f EventFilter) (EventP
 		if err := f.readBy(r, c); err != nil {
 			return page, err
 		}
+		query, further := f.within(query, r.LogSize())
 		events, err := r.Events(query)
 		for _, e := range events {
 			page.Leaves = append(page.Leaves, e.Leaf)
 		}
 		if err == nil && len(events) == f.Page.Limit && (!f.Newest || events[len(events)-1].Index > 0) {
 			page.Next = k.cursor(c, scope, strconv.FormatInt(events[len(events)-1].Index, 10))
+		} else if err == nil && len(events) < f.Page.Limit && further >= 0 {
+			page.Next = k.cursor(c, scope, strconv.FormatInt(further, 10))
 		}
 		return page, err
 	})
 	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation, Session: string(f.Session)})
+}
+
+// longestLook is among how many events those of one page are looked for, where several things are asked of them: an
+// index finds them by one.
+const longestLook = 50_000
+
+// within bounds where a page of a log of this size is looked for, and says which event the next one goes on from; -1: there
+// is no bound.
+func (f EventFilter) within(query store.EventQuery, size int64) (store.EventQuery, int64) {
+	asked := 0
+	for _, is := range []bool{f.Type != "", f.Subject != "", f.Key != ""} {
+		if is {
+			asked++
+		}
+	}
+	if asked < 2 || f.Operation != "" || f.Session != "" {
+		return query, -1
+	}
+	if query.Before == 0 {
+		query.Before = size
+	}
+	switch {
+	case query.Before-query.From <= longestLook:
+		return query, -1
+	case f.Newest:
+		query.From = query.Before - longestLook
+		return query, query.From
+	}
+	query.Before = query.From + longestLook
+	return query, query.Before - 1
 }
 
 // readBy refuses those who may not read what is selected.

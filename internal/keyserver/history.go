@@ -3,6 +3,7 @@ package keyserver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,10 +78,19 @@ func instant(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// query selects what can be selected by what is stored. Where few of many are looked for, more are read at a time.
+// query selects by what is stored: by one thing, so that no more is read than can be looked through, but where only the
+// few that are open are wanted. Where few of many are looked for, more are read at a time.
 func (f OperationFilter) query(r *store.Reader, last law.OperationID) (store.OperationQuery, error) {
 	query := store.OperationQuery{States: storedAs(f), Key: f.Key, Orderer: f.Orderer, Before: last, Limit: f.Page.Limit}
-	if f.Text != "" {
+	if open := len(query.States) > 0 && !slices.ContainsFunc(query.States, law.State.Final); !open {
+		switch {
+		case f.Orderer != "":
+			query.Key, query.States = "", nil
+		case f.Key != "":
+			query.States = nil
+		}
+	}
+	if f.Text != "" || query.Key != f.Key || f.State != "" && query.States == nil {
 		query.Limit = MaxPage
 	}
 	if f.From.IsZero() && f.Until.IsZero() && !f.wholeID() {
@@ -114,6 +124,7 @@ func (f OperationFilter) wholeID() bool { return len(f.Text) == 36 && uuid.Valid
 func (k *Keyserver) selected(r *store.Reader, c Caller, f OperationFilter, o store.Operation) bool {
 	return r.Facts().Sees(c.Subject, o.Operation) &&
 		(f.State == "" || o.State(r.Facts(), r.Now()) == f.State) &&
+		(f.Key == "" || slices.ContainsFunc(o.Keys, func(g law.KeyGrant) bool { return g.Key == f.Key })) &&
 		(!f.Queue || o.Queued(c.Subject, r.Facts(), r.Now())) &&
 		(f.From.IsZero() || !o.Created.Before(f.From)) && (f.Until.IsZero() || o.Created.Before(f.Until)) &&
 		f.says(o)

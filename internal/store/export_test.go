@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"testing"
 )
 
@@ -32,18 +33,42 @@ func (db *DB) OnWriter(t testing.TB, statement string) {
 // PlanOfEvents is how SQLite would look for these events.
 func (db *DB) PlanOfEvents(t testing.TB, query EventQuery) string {
 	t.Helper()
+	text, args := query.statement(1)
+	return db.plan(t, text, args)
+}
+
+// PlanOfOperations is how SQLite would look for these operations.
+func (db *DB) PlanOfOperations(t testing.TB, query OperationQuery) string {
+	t.Helper()
+	text, args := query.statement()
+	return db.plan(t, text, args)
+}
+
+func (db *DB) plan(t testing.TB, text string, args []any) string {
+	t.Helper()
 	c, err := db.writer.take(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.writer.giveBack(c)
-	text, args := query.statement(1)
-	var id, parent, unused int
-	var plan string
-	if err := c.QueryRowContext(context.Background(), `EXPLAIN QUERY PLAN `+text, args...).Scan(&id, &parent, &unused, &plan); err != nil {
+	rows, err := c.QueryContext(context.Background(), `EXPLAIN QUERY PLAN `+text, args...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return plan
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(plan, "; ")
 }
 
 // Forget makes the writer read anew what it knows.

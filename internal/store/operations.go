@@ -3,9 +3,6 @@ package store
 import (
 	"encoding/json/v2"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -195,52 +192,6 @@ func (c change) approvals(rows [][]any) ([][]any, error) {
 		rows = append(rows, []any{string(c.operation.ID), i, string(a.By), string(covers), millis(a.At), millis(a.Withdrawn)})
 	}
 	return rows, nil
-}
-
-// OperationQuery selects operations by what is stored; an empty field selects all. What is stored as open
-// may have expired since.
-type OperationQuery struct {
-	States  []law.State
-	Key     law.KeyID
-	Orderer law.SubjectID
-	Since   law.OperationID // only this one and newer ones; empty: to the oldest
-	Before  law.OperationID // only older ones; empty: from the newest
-	Limit   int
-}
-
-// OperationIDs lists operations, newest first.
-func (r *Reader) OperationIDs(query OperationQuery) ([]law.OperationID, error) {
-	text := `SELECT o.id FROM operations o`
-	var where []string
-	var args []any
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
-	}
-	if query.Key != "" {
-		text += ` JOIN operation_keys k ON k.operation = o.id`
-		where = append(where, `k.keyid = `+arg(string(query.Key)))
-	}
-	if len(query.States) > 0 {
-		var in []string
-		for _, s := range slices.Compact(slices.Sorted(slices.Values(query.States))) { // few texts to prepare
-			in = append(in, arg(string(s)))
-		}
-		where = append(where, `o.state IN (`+strings.Join(in, `, `)+`)`)
-	}
-	if query.Orderer != "" {
-		where = append(where, `o.orderer = `+arg(string(query.Orderer)))
-	}
-	if query.Since != "" {
-		where = append(where, `o.id >= `+arg(string(query.Since)))
-	}
-	if query.Before != "" {
-		where = append(where, `o.id < `+arg(string(query.Before)))
-	}
-	if len(where) > 0 {
-		text += ` WHERE ` + strings.Join(where, ` AND `)
-	}
-	return r.ids(text+` ORDER BY o.id DESC LIMIT `+arg(query.Limit), args...)
 }
 
 // DueOperationIDs lists open operations whose validity has run out at the given time, at most limit.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/store/storetest"
 )
@@ -49,6 +51,33 @@ func TestEventsAreLookedForInTheIndexOfTheirFilter(t *testing.T) {
 		query.Limit = 10
 		if plan := db.PlanOfEvents(t, query); !strings.Contains(plan, index) {
 			t.Errorf("%+v: the plan is %s", query, plan)
+		}
+	}
+}
+
+// A list that is sorted first is read to its end for each page of it.
+func TestOperationsAreLookedForInTheOrderOfTheirList(t *testing.T) {
+	db := newFile(t).create(t, store.Options{})
+	merged := regexp.MustCompile(`SCAN list[0-9]; USE TEMP B-TREE FOR ORDER BY`)
+	open := []law.State{law.Pending, law.Approved}
+	expired := append(slices.Clone(open), law.Expired)
+	for _, test := range []struct {
+		query store.OperationQuery
+		index string
+	}{
+		{store.OperationQuery{}, "sqlite_autoindex_operations_1"},
+		{store.OperationQuery{States: expired}, "operations_state"}, {store.OperationQuery{Orderer: "o"}, "operations_orderer"},
+		{store.OperationQuery{Key: "k"}, "operation_keys_keyid"}, {store.OperationQuery{Key: "k", States: expired}, "operations_state"},
+		{store.OperationQuery{Key: "k", States: open}, "operations_state"}, {store.OperationQuery{Key: "k", Orderer: "o"}, "operations_orderer"},
+		{store.OperationQuery{Key: "k", Orderer: "o", States: expired}, "operations_orderer"}, {store.OperationQuery{Orderer: "o", States: open}, "operations_state"},
+	} {
+		for _, before := range []law.OperationID{"", "b"} {
+			test.query.Before, test.query.Limit = before, 10
+			plan := db.PlanOfOperations(t, test.query)
+			unsorted := merged.ReplaceAllString(plan, "") // the lists that are merged are no longer than the page
+			if !strings.Contains(plan, test.index) || strings.Contains(unsorted, "TEMP B-TREE") {
+				t.Errorf("%+v: the plan is %s", test.query, plan)
+			}
 		}
 	}
 }
