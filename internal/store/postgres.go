@@ -93,7 +93,7 @@ func connectionOf(p *Postgres, as Role) (*pgx.ConnConfig, error) {
 	}
 	c.Host, c.Port, c.Database, c.User, c.Password = p.Host, uint16(p.Port), p.Name, as.Name, as.Password
 	c.TLSConfig, c.Fallbacks = p.TLS, nil
-	c.ConnectTimeout = 5 * time.Second
+	c.ConnectTimeout = 10 * time.Second
 	c.OnNotice = heedCanceledWait
 	c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}).DialContext
 	c.RuntimeParams = map[string]string{
