@@ -33,6 +33,9 @@ type Lot struct {
 	First, Last law.Certificate
 }
 
+// Remaining is how many uses are left.
+func (l Lot) Remaining() int { return l.MaxUses - l.Taken }
+
 // Rate is how many certificates were issued in an hour, on average; 0 if fewer than two were.
 func (l Lot) Rate() float64 {
 	if span := l.Last.Settled.Sub(l.First.Settled); l.Issued > 1 && span > 0 {

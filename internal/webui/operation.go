@@ -20,6 +20,7 @@ type operationPage struct {
 	Claims    []claimLine
 	Orders    []keyserver.SignOrder
 	MoreOrder bool
+	Lots      []keyserver.Lot // of device certificates
 	Compare   keyserver.Comparison
 	Earlier   []string // what differs from the earlier operation, if there is one
 	Said      []string // what there is to say about what was just done
@@ -67,6 +68,9 @@ func (s *server) operationView(c *call, refused error) (view, error) {
 		return view{}, err
 	}
 	p.Orders, p.MoreOrder = orders.Orders, orders.Next != ""
+	if p.Lots, err = s.Keyserver.Lots(c.Context(), c.Caller, o.ID); err != nil {
+		return view{}, err
+	}
 	if p.Compare, err = s.Keyserver.Compare(c.Context(), c.Caller, o.ID); err != nil {
 		return view{}, err
 	}

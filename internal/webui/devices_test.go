@@ -1,0 +1,30 @@
+package webui_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/testkit"
+)
+
+func TestTheLotOfDevicesIsOnThePageOfItsOperation(t *testing.T) {
+	s := newSiteOf(t, testkit.Options{World: testkit.Factory(law.DuplicatesRefused)})
+	s.Certify("root")
+	s.Certify("ca-dev")
+	o := s.Lot(5)
+	olga := s.signIn(t, "olga")
+	expect(t, olga.open("/operations/"+string(o.ID)), http.StatusOK, "Devices, ca-dev 0 certificates issued of 5, 5 left")
+	for _, serial := range []string{"SN-1", "SN-2", "SN-3"} {
+		if _, err := s.IssueDevice(o, serial, s.DeviceRequest(serial, s.NewDeviceKey())); err != nil {
+			t.Fatal(err)
+		}
+		s.Clock.Step(time.Minute)
+	}
+	if _, err := s.IssueDevice(o, "again", s.DeviceRequest("SN-2", s.NewDeviceKey())); err == nil {
+		t.Fatal("a device has two certificates")
+	}
+	expect(t, olga.open("/operations/"+string(o.ID)), http.StatusOK,
+		"3 certificates issued of 5, 2 left; 60 an hour", "First SN-1,", "Last SN-3,", "1 order, such as", "certificate of device SN-2")
+}
