@@ -61,6 +61,9 @@ func (k *Keyserver) drawDevices(ctx context.Context, c Caller, id law.OperationI
 	if err != nil {
 		return out, err
 	}
+	if !on.sees { // the law says that there is no such operation
+		return out, nil
+	}
 	var linter *pki.Linter
 	if on.fault == nil {
 		if linter, err = k.linter(on.authority.Key); err != nil {

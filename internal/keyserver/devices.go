@@ -66,6 +66,13 @@ func (k *Keyserver) IssueDevices(ctx context.Context, c Caller, id law.Operation
 	if len(orders) == 0 || len(orders) > MaxDevices {
 		return nil, &Malformed{fmt.Sprintf("between 1 and %d certificates can be asked for at once", MaxDevices)}
 	}
+	keys := map[string]bool{}
+	for _, o := range orders {
+		if keys[o.IdempotencyKey] {
+			return nil, &Malformed{fmt.Sprintf("idempotency key %q is there twice; each certificate needs one of its own", o.IdempotencyKey)}
+		}
+		keys[o.IdempotencyKey] = true
+	}
 	for range 3 { // until nobody changes the profile meanwhile
 		drawn, err := k.drawDevices(ctx, c, id, issuer, orders)
 		if err != nil {
@@ -126,7 +133,9 @@ func (k *Keyserver) placeDevices(ctx context.Context, c Caller, id law.Operation
 				was = own[law.CertificateID(prior[i].ID)]
 				ask = again(ask, was, *prior[i], key)
 			}
-			ask.Earlier = append(earlier.of(ask.Draft.Device, ask.Draft.Fingerprint), was)
+			if ask.Earlier = earlier.of(ask.Draft.Device, ask.Draft.Fingerprint); prior[i] != nil {
+				ask.Earlier = append(ask.Earlier, was)
+			}
 			p, err := c.placeDevice(tx, id, law.OrderAsk{
 				ID: law.OrderID(drawn.ids[i]), Who: c.Subject, Key: issuer, IdempotencyKey: orders[i].IdempotencyKey, Device: &ask,
 			}, prior[i], was)

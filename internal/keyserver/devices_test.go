@@ -105,6 +105,10 @@ func TestABatchOfDevicesIsAcceptedAndStoredAtOnceEachWithItsOwnResult(t *testing
 	if len(batches) != 2 {
 		t.Errorf("it took %d transactions: %v", len(batches), batches)
 	}
+	_, err = k.Keyserver.IssueDevices(k.Context(), k.Caller("olga"), o.ID, "ca-dev", append(orders[:2:2], orders[0]))
+	if _, is := errors.AsType[*keyserver.Malformed](err); !is {
+		t.Errorf("one idempotency key twice: %v", err)
+	}
 	again, err := k.Keyserver.IssueDevices(k.Context(), k.Caller("olga"), o.ID, "ca-dev", orders[:1])
 	if err != nil || again[0].Err != nil || again[0].Certificate.Serial != all[0].Certificate.Serial {
 		t.Errorf("asked again: %+v, %v", again, err)
