@@ -15,7 +15,9 @@ func TestTheLotOfDevicesIsOnThePageOfItsOperation(t *testing.T) {
 	s.Certify("ca-dev")
 	o := s.Lot(5)
 	olga := s.signIn(t, "olga")
-	expect(t, olga.open("/operations/"+string(o.ID)), http.StatusOK, "Devices, ca-dev 0 certificates issued of 5, 5 left")
+	expect(t, olga.open("/operations/"+string(o.ID)), http.StatusOK, "Devices, ca-dev 0 certificates issued of 5, 5 left",
+		"ca-dev signs nothing that is sent.", "organization: Example", "serial-number: as the device asks, within [A-Z0-9-]+", "device keys: ECDSA-P256",
+		"valid for 1825 days, for digitalSignature", "a device that has a certificate (told by its serial-number, or its key) is refused")
 	for _, serial := range []string{"SN-1", "SN-2", "SN-3"} {
 		if _, err := s.IssueDevice(o, serial, s.DeviceRequest(serial, s.NewDeviceKey())); err != nil {
 			t.Fatal(err)

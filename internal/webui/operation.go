@@ -15,24 +15,26 @@ const ordersShown = 100
 
 type operationPage struct {
 	item
-	Context   template.HTML
-	Source    string // of the context
-	Claims    []claimLine
-	Orders    []keyserver.SignOrder
-	MoreOrder bool
-	Lots      []keyserver.Lot // of device certificates
-	Compare   keyserver.Comparison
-	Earlier   []string // what differs from the earlier operation, if there is one
-	Said      []string // what there is to say about what was just done
-	Refused   string   // why what was just tried was not done
-	Fresh     bool     // the sign-in is recent enough to decide
-	Age       time.Duration
-	Again     string // where to sign in again
-	Approve   offer
-	Withdraw  offer
-	Reject    offer
-	Revoke    offer
-	Next      string // what the operation waits for
+	Context    template.HTML
+	Source     string // of the context
+	Claims     []claimLine
+	Orders     []keyserver.SignOrder
+	MoreOrder  bool
+	Lots       []keyserver.Lot // of device certificates
+	Issues     []issue
+	OnlyIssues bool // it names CA keys alone
+	Compare    keyserver.Comparison
+	Earlier    []string // what differs from the earlier operation, if there is one
+	Said       []string // what there is to say about what was just done
+	Refused    string   // why what was just tried was not done
+	Fresh      bool     // the sign-in is recent enough to decide
+	Age        time.Duration
+	Again      string // where to sign in again
+	Approve    offer
+	Withdraw   offer
+	Reject     offer
+	Revoke     offer
+	Next       string // what the operation waits for
 }
 
 // offer is a decision that the caller could make, as the law would judge it this moment.
@@ -63,6 +65,7 @@ func (s *server) operationView(c *call, refused error) (view, error) {
 	for _, claim := range o.Claims {
 		p.Claims = append(p.Claims, claimLine{claim, link(claim.Value, s.LinkHosts)})
 	}
+	p.Issues, p.OnlyIssues = issues(c.facts, o)
 	orders, err := s.Keyserver.SignOrders(c.Context(), c.Caller, o.ID, keyserver.Page{Limit: ordersShown})
 	if err != nil {
 		return view{}, err
