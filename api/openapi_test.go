@@ -127,6 +127,9 @@ func TestTypesAreThoseOfTheSpecification(t *testing.T) {
 		"NewCertificate": api.NewCertificate{}, "NewCertificateOrder": api.NewCertificateOrder{}, "OfKey": api.OfKey{}, "NewImport": api.NewImport{},
 		"NewCertificateRevocation": api.NewCertificateRevocation{}, "Certificates": api.Certificates{}, "Certificate": api.Certificate{},
 		"CertificateRevoked": api.CertificateRevoked{}, "RevocationList": api.RevocationList{},
+		"NewDeviceCertificate": api.NewDeviceCertificate{}, "NewDeviceBatch": api.NewDeviceBatch{}, "NewDeviceRequest": api.NewDeviceRequest{},
+		"DeviceResults": api.DeviceResults{}, "DeviceResult": api.DeviceResult{}, "DeviceCertificates": api.DeviceCertificates{},
+		"DeviceCertificate": api.DeviceCertificate{}, "Lots": api.Lots{}, "Lot": api.Lot{}, "RevokedCount": api.RevokedCount{},
 		"InclusionProof": api.InclusionProof{}, "ConsistencyProof": api.ConsistencyProof{}, "Problem": api.Problem{},
 	}
 	for name, ref := range document(t).Components.Schemas {

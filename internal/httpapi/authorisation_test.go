@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
 	"maps"
@@ -30,45 +31,52 @@ var callers = []law.SubjectID{"", "olga", "alice", "dave", "ada", "audrey", "eve
 // fw-one, which needs one approval, and fw-dev, which needs none; where a sign order is placed it is
 // approved by alice, elsewhere it also asks for fw-prod and is pending.
 var matrix = map[string][]int{
-	"getOpenapi":         {200, 200, 200, 200, 200, 200, 200},
-	"getHealth":          {200, 200, 200, 200, 200, 200, 200},
-	"getReady":           {200, 200, 200, 200, 200, 200, 200},
-	"getVersion":         {200, 200, 200, 200, 200, 200, 200},
-	"getWhoami":          {401, 200, 200, 200, 200, 200, 200},
-	"getContact":         {401, 200, 200, 200, 200, 200, 200},
-	"setContact":         {401, 200, 200, 200, 200, 200, 200},
-	"listKeys":           {401, 200, 200, 200, 200, 200, 200},
-	"getKey":             {401, 200, 200, 200, 200, 200, 404},
-	"getPublickey":       {401, 200, 200, 200, 200, 200, 404},
-	"getCertificate":     {401, 200, 200, 200, 200, 200, 404},
-	"listOperations":     {401, 200, 200, 200, 200, 200, 200},
-	"createOperation":    {401, 201, 403, 403, 403, 403, 403},
-	"getOperation":       {401, 200, 200, 200, 200, 200, 404},
-	"waitOperation":      {401, 200, 200, 200, 200, 200, 404},
-	"approveOperation":   {401, 403, 409, 200, 403, 403, 404},
-	"withdrawApproval":   {401, 409, 200, 409, 409, 409, 404},
-	"rejectOperation":    {401, 403, 200, 200, 403, 403, 404},
-	"revokeOperation":    {401, 200, 200, 200, 200, 403, 404},
-	"listSignorders":     {401, 200, 200, 200, 200, 200, 404},
-	"placeSignorder":     {401, 201, 403, 403, 403, 403, 404},
-	"getSignorder":       {401, 200, 200, 200, 200, 200, 404},
-	"orderCertificate":   {401, 201, 403, 403, 403, 403, 404},
-	"listCertificates":   {401, 200, 200, 200, 200, 200, 200},
-	"getCertificateById": {401, 200, 200, 200, 200, 200, 404},
-	"revokeCertificate":  {401, 403, 403, 403, 200, 403, 404},
-	"issueCertificate":   {401, 404, 404, 404, 201, 403, 404},
-	"requestCertificate": {401, 404, 404, 404, 200, 403, 404},
-	"importCertificate":  {401, 404, 404, 404, 422, 403, 404}, // which cannot be read
-	"makeRevocationlist": {401, 404, 404, 404, 201, 403, 404},
-	"getRevocationlist":  {200, 200, 200, 200, 200, 200, 200},
-	"disableKey":         {401, 403, 403, 403, 200, 403, 403},
-	"disableSubject":     {401, 403, 403, 403, 200, 403, 403},
-	"whoCan":             {401, 403, 403, 403, 200, 200, 403},
-	"whoCouldByPolicy":   {401, 403, 403, 403, 200, 200, 403},
-	"getPolicy":          {401, 403, 403, 403, 200, 200, 403},
-	"comparePolicy":      {401, 403, 403, 403, 200, 200, 403},
-	"listSubjects":       {401, 403, 403, 403, 200, 200, 403},
-	"listRoles":          {401, 403, 403, 403, 200, 200, 403},
+	"getOpenapi":               {200, 200, 200, 200, 200, 200, 200},
+	"getHealth":                {200, 200, 200, 200, 200, 200, 200},
+	"getReady":                 {200, 200, 200, 200, 200, 200, 200},
+	"getVersion":               {200, 200, 200, 200, 200, 200, 200},
+	"getWhoami":                {401, 200, 200, 200, 200, 200, 200},
+	"getContact":               {401, 200, 200, 200, 200, 200, 200},
+	"setContact":               {401, 200, 200, 200, 200, 200, 200},
+	"listKeys":                 {401, 200, 200, 200, 200, 200, 200},
+	"getKey":                   {401, 200, 200, 200, 200, 200, 404},
+	"getPublickey":             {401, 200, 200, 200, 200, 200, 404},
+	"getCertificate":           {401, 200, 200, 200, 200, 200, 404},
+	"listOperations":           {401, 200, 200, 200, 200, 200, 200},
+	"createOperation":          {401, 201, 403, 403, 403, 403, 403},
+	"getOperation":             {401, 200, 200, 200, 200, 200, 404},
+	"waitOperation":            {401, 200, 200, 200, 200, 200, 404},
+	"approveOperation":         {401, 403, 409, 200, 403, 403, 404},
+	"withdrawApproval":         {401, 409, 200, 409, 409, 409, 404},
+	"rejectOperation":          {401, 403, 200, 200, 403, 403, 404},
+	"revokeOperation":          {401, 200, 200, 200, 200, 403, 404},
+	"listSignorders":           {401, 200, 200, 200, 200, 200, 404},
+	"placeSignorder":           {401, 201, 403, 403, 403, 403, 404},
+	"getSignorder":             {401, 200, 200, 200, 200, 200, 404},
+	"orderCertificate":         {401, 201, 403, 403, 403, 403, 404},
+	"listCertificates":         {401, 200, 200, 200, 200, 200, 200},
+	"getCertificateById":       {401, 200, 200, 200, 200, 200, 404},
+	"revokeCertificate":        {401, 403, 403, 403, 200, 403, 404},
+	"issueDevicecertificate":   {401, 201, 403, 403, 403, 403, 404},
+	"issueDevicecertificates":  {401, 200, 403, 403, 403, 403, 404},
+	"listDevicecertificates":   {401, 200, 200, 200, 200, 200, 404},
+	"getDevicecertificate":     {401, 200, 200, 404, 200, 200, 404},
+	"revokeDevicecertificate":  {401, 403, 403, 404, 200, 403, 404},
+	"revokeDevicecertificates": {401, 403, 403, 403, 409, 403, 404},
+	"getLots":                  {401, 200, 200, 200, 200, 200, 404},
+	"issueCertificate":         {401, 404, 404, 404, 201, 403, 404},
+	"requestCertificate":       {401, 404, 404, 404, 200, 403, 404},
+	"importCertificate":        {401, 404, 404, 404, 422, 403, 404}, // which cannot be read
+	"makeRevocationlist":       {401, 404, 404, 404, 201, 403, 404},
+	"getRevocationlist":        {200, 200, 200, 200, 200, 200, 200},
+	"disableKey":               {401, 403, 403, 403, 200, 403, 403},
+	"disableSubject":           {401, 403, 403, 403, 200, 403, 403},
+	"whoCan":                   {401, 403, 403, 403, 200, 200, 403},
+	"whoCouldByPolicy":         {401, 403, 403, 403, 200, 200, 403},
+	"getPolicy":                {401, 403, 403, 403, 200, 200, 403},
+	"comparePolicy":            {401, 403, 403, 403, 200, 200, 403},
+	"listSubjects":             {401, 403, 403, 403, 200, 200, 403},
+	"listRoles":                {401, 403, 403, 403, 200, 200, 403},
 
 	"listAdministrationsessions":         {401, 200, 200, 200, 200, 200, 200},
 	"openAdministrationsession":          {401, 403, 403, 403, 201, 403, 403},
@@ -91,7 +99,7 @@ var matrix = map[string][]int{
 // queries and bodies are what the routes need besides their path.
 var queries = map[string]string{
 	"waitOperation": "?revision=0", "getInclusionproof": "?index=0&size=1", "getConsistencyproof": "?from=1&to=2",
-	"listEvents of one": "?operation={operation}",
+	"listEvents of one": "?operation={operation}", "listDevicecertificates": "?operation={operation}",
 }
 
 var bodies = map[string]string{
@@ -105,14 +113,18 @@ var bodies = map[string]string{
 	"changeConfiguration": `{"reason":"new people","fragment":"roles: [{id: more-auditors, kind: auditor, members: [audrey]}]"}`,
 	"orderCertificate":    `{"keyid":"ca-dev","for":"fw-dev"}`, "revokeCertificate": `{"code":"superseded","reason":"old"}`,
 	"issueCertificate": `{"keyid":"fw-dev","issuer":"root"}`, "requestCertificate": `{"keyid":"root"}`, "makeRevocationlist": `{"keyid":"root"}`,
-	"importCertificate": `{"keyid":"root","chain":"nonsense"}`,
-	"placeSignorder":    `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
+	"importCertificate":        `{"keyid":"root","chain":"nonsense"}`,
+	"issueDevicecertificate":   `{"operation":"{operation}","keyid":"ca-dev","csr":"{csr}"}`,
+	"issueDevicecertificates":  `{"operation":"{operation}","keyid":"ca-dev","requests":[{"idempotencykey":"1","csr":"{csr}"}]}`,
+	"revokeDevicecertificate":  `{"code":"superseded","reason":"old"}`,
+	"revokeDevicecertificates": `{"code":"superseded","reason":"old"}`,
+	"placeSignorder":           `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
 }
 
 // AZ-01
 func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 	k := testkit.NewWith(t, testkit.Options{
-		Limits: keyserver.Limits{PendingOperations: 1000}, World: testkit.Hierarchy,
+		Limits: keyserver.Limits{PendingOperations: 1000}, World: testkit.Factory(law.DuplicatesReplaced),
 	})
 	k.Certify("root")
 	k.Certify("ca-dev")
@@ -120,6 +132,11 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 	k.Certify("fw-one")
 	k.Beat() // makes the revocation list
 	signed := k.Approve(k.Create(testkit.Ask("fw-one", "fw-dev")), "alice")
+	csr := base64.StdEncoding.EncodeToString(k.DeviceRequest("SN-2", k.NewDeviceKey()))
+	device, err := k.IssueDevice(k.Lot(1), "1", k.DeviceRequest("SN-1", k.NewDeviceKey()))
+	if err != nil {
+		t.Fatal(err)
+	}
 	order := k.MustSign(signed, testkit.OrderAsk("fw-dev", "1", "image"))
 
 	left := maps.Clone(matrix)
@@ -135,7 +152,7 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 				switch id {
 				case "placeSignorder":
 					keys = keys[:2]
-				case "orderCertificate":
+				case "orderCertificate", "issueDevicecertificate", "issueDevicecertificates":
 					keys = []law.KeyID{"fw-one", "ca-dev"}
 				}
 				o := k.Approve(k.Create(testkit.Ask(keys...)), "alice")
@@ -144,7 +161,11 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 				if id == "disableKey" {
 					key = "fw-other"
 				}
-				fill := strings.NewReplacer("{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{certificate}", string(older.ID), "{list}", "ca-dev.crl", "{digest}", string(o.Digest),
+				certificate := older.ID
+				if strings.HasPrefix(path, api.PathDeviceCertificates) {
+					certificate = device.ID
+				}
+				fill := strings.NewReplacer("{csr}", csr, "{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{certificate}", string(certificate), "{list}", "ca-dev.crl", "{digest}", string(o.Digest),
 					"{session}", string(session.ID), "{sessiondigest}", string(session.Digest), "{subject}", "oscar", "{policy}", policyText(k, func(*law.Configuration) {}))
 				answersAsDocumented(k, attempt{
 					who: callers[i], method: method, pattern: path, path: fill.Replace(path + queries[name]), body: fill.Replace(bodies[id]), status: status,

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/keyserver/api"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/testkit"
@@ -91,9 +92,9 @@ func provision(b *testing.B, stations, size int) float64 {
 	}
 	group.Wait()
 	close(bodies)
-	path := "/api/devicecertificates"
+	path := api.PathDeviceCertificates
 	if size > 1 {
-		path += "/batch"
+		path = api.PathDeviceBatch
 	}
 	var issued atomic.Int64
 	token, client := k.Token("olga"), &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: stations}}

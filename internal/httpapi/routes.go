@@ -28,6 +28,7 @@ type route struct {
 	rechecks     bool          // the verb makes sure in its own transaction by which facts the caller was authenticated
 	crowd        *limits.Crowd // nil: as many at the same time as the rate lets through
 	policy       bool          // the body has a policy, which can be large
+	batch        bool          // the body has many certificate requests
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation
@@ -64,6 +65,13 @@ func (s *server) routes() []route {
 		{method: "POST", path: api.PathSignOrders, serve: placeSignOrder, rechecks: true},
 		{method: "GET", path: api.PathSignOrder, serve: getSignOrder},
 		{method: "POST", path: api.PathOperationCertificates, serve: orderCertificate, rechecks: true},
+		{method: "POST", path: api.PathDeviceCertificates, serve: issueDeviceCertificate, rechecks: true},
+		{method: "POST", path: api.PathDeviceBatch, serve: issueDeviceCertificates, rechecks: true, crowd: s.batches, batch: true},
+		{method: "GET", path: api.PathDeviceCertificates, serve: listDeviceCertificates, crowd: s.lists},
+		{method: "GET", path: api.PathDeviceCertificate, serve: getDeviceCertificate},
+		{method: "POST", path: api.PathRevokeDeviceCertificate, access: brake, serve: revokeDeviceCertificate},
+		{method: "POST", path: api.PathRevokeDeviceCertificates, access: brake, serve: revokeDeviceCertificates, crowd: s.changes},
+		{method: "GET", path: api.PathLots, serve: getLots, crowd: s.lists},
 		{method: "GET", path: api.PathCertificates, serve: listCertificates, crowd: s.lists},
 		{method: "GET", path: api.PathCertificateByID, serve: getCertificateByID},
 		{method: "POST", path: api.PathRevokeCertificate, access: brake, serve: revokeCertificate},

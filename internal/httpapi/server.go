@@ -53,6 +53,7 @@ type server struct {
 	exports  *limits.Crowd
 	policies *limits.Crowd
 	changes  *limits.Crowd
+	batches  *limits.Crowd
 }
 
 // New returns the handler of everything under /api. The error says where the routes and the specification
@@ -78,6 +79,8 @@ func New(o Options) (http.Handler, error) {
 		waits: limits.NewCrowd(100, 0), lists: limits.NewCrowd(4, 4), exports: limits.NewCrowd(1, 2),
 		// A policy is large, and larger still when it is read. A change of the configuration makes keys, which can take long.
 		policies: limits.NewCrowd(2, 2), changes: limits.NewCrowd(2, 4),
+		// A factory has many stations, of one subject or of several.
+		batches: limits.NewCrowd(32, 64),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {

@@ -88,6 +88,9 @@ func (c *call) maxBody() int64 {
 	if c.route.policy && c.facts.ReadConfiguration(c.Caller.Subject) == nil {
 		return api.MaxPolicyBody
 	}
+	if c.route.batch && c.facts.OrdersAnything(c.Caller.Subject) {
+		return api.MaxBatchBody
+	}
 	return api.MaxBody
 }
 

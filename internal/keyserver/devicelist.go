@@ -182,10 +182,14 @@ func (k *Keyserver) RevokeDeviceCertificatesOf(ctx context.Context, c Caller, id
 		s, err := update(ctx, k, func(tx *store.Tx) (step, error) {
 			var s step
 			o, known, err := tx.Operation(id)
-			if err == nil && (!known || !tx.Facts().Sees(c.Subject, o.Operation)) {
+			if err == nil && !known {
 				err = errNoOperation
 			}
 			if err != nil {
+				return s, err
+			}
+			about := audit.Event{Type: audit.RequestRefused, Operation: id, Digest: o.Digest()}
+			if err := c.audit(tx, about, o.MayRevokeDevices(c.Subject, tx.Facts())); err != nil {
 				return s, err
 			}
 			all, err := tx.DeviceCertificates(store.DeviceQuery{Operation: id, After: after, Limit: revokedAtOnce})
@@ -193,8 +197,7 @@ func (k *Keyserver) RevokeDeviceCertificatesOf(ctx context.Context, c Caller, id
 				return s, err
 			}
 			if len(all) == 0 && after == "" {
-				return s, c.audit(tx, audit.Event{Type: audit.RequestRefused, Operation: id, Digest: o.Digest()},
-					&law.Refusal{Kind: law.WrongState, Reason: "no device certificate was issued under the operation"})
+				return s, c.audit(tx, about, &law.Refusal{Kind: law.WrongState, Reason: "no device certificate was issued under the operation"})
 			}
 			for _, one := range all {
 				if s.last = one.ID; !one.Revocation.At.IsZero() || one.State == law.CertificateWithheld {

@@ -140,8 +140,8 @@ func (k *Keyserver) placeDevices(ctx context.Context, c Caller, id law.Operation
 				ID: law.OrderID(drawn.ids[i]), Who: c.Subject, Key: issuer, IdempotencyKey: orders[i].IdempotencyKey, Device: &ask,
 			}, prior[i], was)
 			var refusal *law.Refusal
-			if err != nil && !errors.As(err, &refusal) {
-				return nil, err
+			if whole := errors.As(err, &refusal) && (refusal.Kind == law.Forbidden || refusal.Kind == law.NotFound); err != nil && (refusal == nil || whole) {
+				return nil, err // one who may not ask for the first may not ask for the others
 			}
 			all[i] = placedDevice{p, err}
 			if err == nil && p.Permit.Granted() {

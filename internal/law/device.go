@@ -124,6 +124,17 @@ func (c Certificate) Replace(earlier []Certificate, by SubjectID, f Facts, now t
 // Superseded5280 is the reason code of a certificate that was replaced (RFC 5280 section 5.3.1).
 const Superseded5280 RevocationCode = "superseded"
 
+// MayRevokeDevices says whether the subject may revoke the device certificates of an operation, nil if it may.
+func (o Operation) MayRevokeDevices(who SubjectID, f Facts) error {
+	switch {
+	case !f.Sees(who, o):
+		return refuseUnseen()
+	case !f.Holds(who, Administrator, ""):
+		return refuse(Forbidden, "device certificates are revoked by an administrator")
+	}
+	return nil
+}
+
 // RevokeDevice revokes a device certificate, without a session: it is the safe direction. One that is still being issued
 // is not issued any more. Revoking what is revoked changes nothing and is no error.
 func (c Certificate) RevokeDevice(who SubjectID, code RevocationCode, reason string, o Operation, f Facts, now time.Time) (Certificate, error) {

@@ -344,6 +344,16 @@ func (f Facts) Holds(who SubjectID, kind RoleKind, key KeyID) bool {
 	return ok && f.subjects[who].Enabled
 }
 
+// OrdersAnything says whether the subject has an orderer role on any key.
+func (f Facts) OrdersAnything(who SubjectID) bool {
+	for id := range f.keys {
+		if f.Holds(who, Orderer, id) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f Facts) enabled(who SubjectID) bool { return f.subjects[who].Enabled }
 
 // SeesKey says whether the key exists for the subject: with any role on it, as administrator or as auditor.
