@@ -42,6 +42,9 @@ func everyCommand(file string) [][]string {
 		{"certificate", "issue", "ca", "--issuer", "root", "--session", op}, {"certificate", "issue", "fw", "--issuer", "ca", "--operation", op},
 		{"certificate", "request", "fw", "--session", op}, {"certificate", "import", "fw", "-f", file, "--session", op},
 		{"certificate", "revoke", op, "--code", "superseded", "--reason", "r"}, {"certificate", "make-crl", "root", "--session", op},
+		{"device", "issue", file, "--operation", op, "--key", "ca"}, {"device", "list", "--operation", op}, {"device", "show", op},
+		{"device", "revoke", op, "--code", "superseded", "--reason", "r"}, {"device", "revoke", "--operation", op, "--code", "superseded", "--reason", "r"},
+		{"device", "lot", op}, {"device", "lot", op, "--report", file + ".csv"},
 		{"audit", "list"}, {"audit", "checkpoint"}, {"audit", "export"}, {"audit", "export", "--output", file + ".log"},
 	}
 }

@@ -67,15 +67,24 @@ func (i interruptible) Read(b []byte) (int, error) {
 	return i.r.Read(b)
 }
 
-// progress returns a progress bar, nil when nobody would see it.
+// progress returns a progress bar for bytes, nil when nobody would see it.
 func (p *program) progress(size int64, what string) *progressbar.ProgressBar {
+	return p.bar(size, what, progressbar.OptionShowBytes(true))
+}
+
+// count returns a progress bar for things, nil when nobody would see it.
+func (p *program) count(n int, what string) *progressbar.ProgressBar {
+	return p.bar(int64(n), what, progressbar.OptionShowCount())
+}
+
+func (p *program) bar(size int64, what string, shows progressbar.Option) *progressbar.ProgressBar {
 	if _, ok := terminal(p.stderr); !ok {
 		return nil
 	}
 	return progressbar.NewOptions64(size,
 		progressbar.OptionSetWriter(p.stderr),
 		progressbar.OptionSetDescription(cell(what, 40)),
-		progressbar.OptionShowBytes(true),
+		shows,
 		progressbar.OptionSetWidth(20),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),

@@ -75,7 +75,7 @@ func (p *program) rootCommand() *cobra.Command {
 	root.AddCommand(
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(),
 		p.keysCommand(), p.operationCommand(), p.signCommand(), p.verifyCommand(), p.auditCommand(), p.adminCommand(), p.certificateCommand(),
-		p.notificationsCommand(),
+		p.deviceCommand(), p.notificationsCommand(),
 	)
 	root.AddCommand(helpTopics()...)
 	return root

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json/v2"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -39,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"lie":     onStage((*stage).tellLies),
 			"issuer":  onStage((*stage).startIssuer),
 			"world":   onStage((*stage).moveToAnotherWorld),
+			"factory": onStage((*stage).startFactory),
 			"step":    onStage((*stage).stepClock),
 			"mode":    mode,
 		},
@@ -105,6 +107,32 @@ func (s *stage) tellLies(ts *testscript.TestScript, args []string) {
 func (s *stage) moveToAnotherWorld(*testscript.TestScript, []string) {
 	s.kit = newKit(s.t)
 	s.front.moveTo(s.kit.URL)
+}
+
+// startFactory starts a keyserver with the configuration of testkit.Factory, a lot of 5 devices that needs no approval,
+// and the certificate requests SN-1 to SN-7 in the folder requests, the last one of the key of the first: factory. $OP is
+// the lot.
+func (s *stage) startFactory(ts *testscript.TestScript, _ []string) {
+	s.kit = testkit.NewWith(s.t, testkit.Options{World: testkit.Factory(law.DuplicatesRefused)})
+	s.kit.Certify("root")
+	s.kit.Certify("ca-dev")
+	s.front = newFront(s.t, s.kit.URL)
+	ts.Setenv("KS_SERVER", s.front.url)
+	ts.Setenv("OP", string(s.kit.Lot(5).ID))
+	first := s.kit.NewDeviceKey()
+	ts.Check(os.Mkdir(ts.MkAbs("requests"), 0o755))
+	for i := 1; i <= 7; i++ {
+		key := first
+		if i > 1 && i < 7 {
+			key = s.kit.NewDeviceKey()
+		}
+		name := fmt.Sprintf("SN-%d", i)
+		der := s.kit.DeviceRequest(name, key)
+		ts.Check(os.WriteFile(ts.MkAbs("requests/"+name+".csr"), testkit.PEM("CERTIFICATE REQUEST", der), 0o644))
+		if i == 1 {
+			ts.Check(os.WriteFile(ts.MkAbs("first.der"), der, 0o644))
+		}
+	}
 }
 
 // stepClock moves the server's clock: step DURATION.
