@@ -42,6 +42,9 @@ func (s *Sender) mail(ctx context.Context, m keyserver.Message) error {
 		return fmt.Errorf("preparing to send an e-mail: %w", err)
 	}
 	err = client.DialAndSendWithContext(ctx, letter)
+	if letter.IsDelivered() { // whatever the server did then
+		return nil
+	}
 	if refused, is := errors.AsType[*mail.SendError](err); is && refused.Reason == mail.ErrSMTPRcptTo && !refused.IsTemp() {
 		return &fault{"the mail server does not take e-mails to the address", true, err}
 	}
