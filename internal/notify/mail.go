@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/wneessen/go-mail"
@@ -37,7 +38,7 @@ func (s *Sender) mail(ctx context.Context, m keyserver.Message) error {
 	if err != nil {
 		return &fault{"the e-mail address cannot be used", true, err}
 	}
-	client, err := s.mailClient()
+	client, err := s.mailClient(ctx)
 	if err != nil {
 		return fmt.Errorf("preparing to send an e-mail: %w", err)
 	}
@@ -54,16 +55,27 @@ func (s *Sender) mail(ctx context.Context, m keyserver.Message) error {
 	return nil
 }
 
-func (s *Sender) mailClient() (*mail.Client, error) {
-	options := []mail.Option{
-		mail.WithPort(s.Mail.Port), mail.WithTimeout(patience),
-		mail.WithTLSConfig(&tls.Config{ServerName: s.Mail.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}),
+// mailClient returns a client whose connection ends with the context: go-mail itself looks at that only until it is
+// connected.
+func (s *Sender) mailClient(ctx context.Context) (*mail.Client, error) {
+	protection := &tls.Config{ServerName: s.Mail.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}
+	dial := func(_ context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = c.Close() }) // whoever reads or writes is told
+		if s.Mail.TLS == Implicit {
+			return tls.Client(c, protection), nil
+		}
+		return c, nil
 	}
+	options := []mail.Option{mail.WithPort(s.Mail.Port), mail.WithTimeout(patience), mail.WithTLSConfig(protection), mail.WithDialContextFunc(dial)}
 	switch s.Mail.TLS {
 	case StartTLS:
 		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
 	case Implicit:
-		options = append(options, mail.WithSSL())
+		options = append(options, mail.WithTLSPolicy(mail.TLSOpportunistic)) // it is TLS from its beginning
 	case Plain:
 		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
 	default:

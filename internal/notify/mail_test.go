@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -89,6 +90,34 @@ func TestAnEMailThatWasTakenIsNotSentAgainThoughTheServerHangsUpThen(t *testing.
 		w.send()
 		if n := letters(given); n != 1 {
 			t.Errorf("%s: the e-mail was sent %d times", hangsUpAt, n)
+		}
+	}
+}
+func TestAMailServerThatSaysNothingDoesNotKeepTheServerFromStopping(t *testing.T) {
+	for _, protection := range []notify.TLS{notify.Plain, notify.StartTLS, notify.Implicit} {
+		ctx, stop := context.WithCancel(t.Context())
+		port, _ := oddServer(t, func(command string) string {
+			if command == "" && protection != notify.Implicit {
+				return "220 odd"
+			}
+			stop()
+			<-t.Context().Done()
+			return ""
+		})
+		w, _ := mailing(t, protection, func(m *notify.Mail) { m.Port = port })
+		if _, err := w.Keyserver.SetContact(w.Context(), w.Caller("alice"), byMail("alice"), false); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.sender.Send(ctx); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		stopped := make(chan struct{})
+		go func() { w.sender.Wait(); close(stopped) }()
+		select {
+		case <-stopped:
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: the server does not stop", protection)
 		}
 	}
 }
