@@ -36,7 +36,7 @@ const (
 func (s *Sender) mail(ctx context.Context, m keyserver.Message) error {
 	letter, err := s.letter(m)
 	if err != nil {
-		return &fault{"the e-mail address cannot be used", true, err}
+		return &fault{"the e-mail address cannot be used", true, withoutAddress(err, m.Mail)}
 	}
 	client, err := s.mailClient(ctx)
 	if err != nil {
@@ -47,12 +47,17 @@ func (s *Sender) mail(ctx context.Context, m keyserver.Message) error {
 		return nil
 	}
 	if refused, is := errors.AsType[*mail.SendError](err); is && refused.Reason == mail.ErrSMTPRcptTo && !refused.IsTemp() {
-		return &fault{"the mail server does not take e-mails to the address", true, err}
+		return &fault{"the mail server does not take e-mails to the address", true, withoutAddress(err, m.Mail)}
 	}
 	if err != nil {
-		return &fault{"the mail server did not take the e-mail", false, err}
+		return &fault{"the mail server did not take the e-mail", false, withoutAddress(err, m.Mail)}
 	}
 	return nil
+}
+
+// withoutAddress is an error without the address in it, which the log does not tell.
+func withoutAddress(err error, address string) error {
+	return errors.New(strings.ReplaceAll(err.Error(), address, "…"))
 }
 
 // mailClient returns a client whose connection ends with the context: go-mail itself looks at that only until it is

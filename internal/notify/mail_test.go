@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"example.org/keyserver/internal/notify"
 )
 
@@ -119,5 +121,18 @@ func TestAMailServerThatSaysNothingDoesNotKeepTheServerFromStopping(t *testing.T
 		case <-time.After(5 * time.Second):
 			t.Errorf("%s: the server does not stop", protection)
 		}
+	}
+}
+
+func TestTheLogDoesNotTellWhoseAddressWasRefused(t *testing.T) {
+	w, server := mailing(t, notify.StartTLS, nil)
+	for _, code := range []int{451, 550} {
+		server.Refuse = func(to string) error { return &smtp.SMTPError{Code: code, Message: "no mailbox <" + to + ">"} }
+		w.choose("alice", byMail("alice"))
+		w.Clock.Step(time.Hour)
+		w.send()
+	}
+	if log := w.log.String(); !strings.Contains(log, `to="mail alice"`) || strings.Contains(log, "alice@example.com") {
+		t.Errorf("the log says %s", log)
 	}
 }
