@@ -67,6 +67,7 @@ type Message struct {
 	Mail    string
 	Webhook Webhook
 	Notices []Notice
+	tells   []Kind // what the subject has chosen to be told
 }
 
 // TakeMessages addresses what the outbox holds and returns messages that are due, at most that many, and none to where one
@@ -257,7 +258,18 @@ func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]s
 	if err != nil {
 		return nil, err
 	}
-	m.Name, m.Mail, m.Webhook = who.Name, chosen.Mail, chosen.Webhook
+	m.Name, m.tells = who.Name, chosen.Tells
+	if m.Way == WayMail {
+		m.Mail = chosen.Mail
+	} else {
+		m.Webhook = chosen.Webhook
+	}
+	if k.possible(Contact{Mail: m.Mail, Webhook: m.Webhook}) != nil { // any more
+		m.Mail, m.Webhook = "", Webhook{}
+		if err := tx.Reached(m.To, "this server does not send messages there any more; choose again"); err != nil {
+			return nil, err
+		}
+	}
 	if m.Way == WayWebhook {
 		return []store.Notice{first}, nil
 	}
@@ -271,7 +283,7 @@ func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]s
 	return tx.NoticesTo(first.Recipient, first.Way, tx.Now(), mostInMail)
 }
 
-// notice is what is said of a stored one. It is of no use if nobody is to act on it, or may see it, any more.
+// notice is what is said of a stored one. It is of no use if nobody is to act on it, may see it, or wants to be told of it, any more.
 func (k *Keyserver) notice(r *store.Reader, m Message, n store.Notice) (useful bool, out Notice, err error) {
 	who, known := r.Facts().Subject(m.To)
 	nowhere := m.Way == WayMail && m.Mail == "" || m.Way == WayWebhook && m.Webhook.URL == ""
@@ -281,6 +293,9 @@ func (k *Keyserver) notice(r *store.Reader, m Message, n store.Notice) (useful b
 	out = Notice{ID: n.ID, Kind: Kind(n.Kind), Event: n.Type, At: n.Created, attempts: n.Attempts}
 	if out.Kind == KindTest {
 		return true, out, nil
+	}
+	if m.To != "" && !slices.Contains(m.tells, out.Kind) {
+		return false, Notice{}, nil
 	}
 	stored, known, err := r.Operation(n.Operation)
 	if err != nil || !known {

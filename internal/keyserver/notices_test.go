@@ -348,6 +348,42 @@ func TestAWebhookThatIsSlowHoldsNobodyElseUp(t *testing.T) {
 	}
 }
 
+func TestWhatTheConfigurationDoesNotAllowAnyMoreIsNotSent(t *testing.T) {
+	for name, change := range map[string]func(*keyserver.Notifications){
+		"domain":   func(n *keyserver.Notifications) { n.MailDomains = []string{"other.example"} },
+		"mail":     func(n *keyserver.Notifications) { n.MailDomains = nil },
+		"webhooks": func(n *keyserver.Notifications) { n.Webhooks = false },
+	} {
+		k := newTelling(t)
+		if choose(k, "alice", hook(keyserver.KindWaiting)); name != "webhooks" {
+			choose(k, "alice", mailTo("alice", keyserver.KindWaiting))
+		}
+		change(k.Keyserver.Notifications())
+		k.Create(testkit.Ask("fw-one"))
+		if got := takeAll(k); len(got) != 0 {
+			t.Errorf("%s: said is %q", name, said(k, got))
+		}
+		if c, err := k.Keyserver.Contact(k.Context(), k.Caller("alice")); err != nil || c.Failure == "" {
+			t.Errorf("%s: contact %+v, %v", name, c, err)
+		}
+	}
+}
+
+func TestWhatSomebodyDoesNotWantToBeToldAnyMoreIsNotSent(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "olga", mailTo("olga", keyserver.KindChange))
+	o := k.Create(testkit.Ask("fw-prod"))
+	k.Approve(o, "alice")
+	for _, m := range take(k) {
+		if err := k.Keyserver.MessageFailed(k.Context(), m, "no route", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	choose(k, "olga", mailTo("olga", keyserver.KindWaiting))
+	k.Clock.Step(time.Minute)
+	wantSaid(k)
+}
+
 func TestWhatSomebodyChoseIsAnEventWithoutWhereMessagesGo(t *testing.T) {
 	k := newTelling(t)
 	if _, err := k.Keyserver.SetContact(k.Context(), k.Caller("alice"), keyserver.Contact{
