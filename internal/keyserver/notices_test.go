@@ -402,3 +402,41 @@ func TestWhatSomebodyChoseIsAnEventWithoutWhereMessagesGo(t *testing.T) {
 		t.Errorf("leaf is %s, %v", leaf, err)
 	}
 }
+
+func TestMessagesThatWaitAreBoundedAndUselessOnesHoldUpNothing(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Notifications: notifying(), Limits: keyserver.Limits{PendingOperations: 1 << 20}})
+	choose(k, "carol", hook(keyserver.KindWaiting))
+	var last keyserver.Operation
+	for range 200 {
+		if last.ID != "" {
+			if _, err := k.Keyserver.Revoke(k.Context(), k.Caller("olga"), last.ID, "no"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last = k.Create(testkit.Ask("fw-prod"))
+	}
+	var got []keyserver.Message
+	for range 5 { // the outbox is addressed at once, and 199 that wait for nobody are looked at 64 at a time
+		got = append(got, take(k)...)
+	}
+	if len(got) != 1 || got[0].Notices[0].Operation.ID != last.ID {
+		t.Errorf("taken are %+v", got)
+	}
+	sent(k, got...)
+	choose(k, "olga", hook(keyserver.KindChange))
+	for range 600 {
+		o := k.Create(testkit.Ask("fw-one"))
+		if _, err := k.Keyserver.Revoke(k.Context(), k.Caller("olga"), o.ID, "no"); err != nil {
+			t.Fatal(err)
+		}
+		k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
+	}
+	for range 3 {
+		take(k)
+		k.Clock.Step(time.Second)
+	}
+	waiting, err := store.View(k.Context(), k.DB, func(r *store.Reader) ([]store.Notice, error) { return r.Notices(r.Now().Add(time.Hour), 5000) })
+	if err != nil || len(waiting) > 1000 || len(waiting) < 900 {
+		t.Errorf("%d messages wait, %v", len(waiting), err)
+	}
+}
