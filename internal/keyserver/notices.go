@@ -34,6 +34,7 @@ const (
 	noticeAge   = 72 * time.Hour // what could not be sent for so long is given up
 	maxFailure  = 500            // bytes that are kept of why
 	oneAtATime  = time.Second    // between two messages to one webhook
+	mostWaiting = 1000           // messages that wait for one target; older ones are given up
 	busyPause   = 5 * time.Second
 )
 
@@ -67,6 +68,7 @@ type Message struct {
 	Mail    string
 	Webhook Webhook
 	Notices []Notice
+	tells   []Kind // what the subject has chosen to be told
 }
 
 // TakeMessages addresses what the outbox holds and returns messages that are due, at most that many, and none to where one
@@ -84,18 +86,36 @@ func (k *Keyserver) TakeMessages(ctx context.Context, most int, busy map[string]
 	if err != nil || !due {
 		return nil, err
 	}
-	return update(ctx, k, func(tx *store.Tx) ([]Message, error) {
-		outgoing, err := tx.Outbox(tx.Now(), noticeBatch)
-		if err != nil {
+	for n := noticeBatch; n == noticeBatch; {
+		if n, err = update(ctx, k, k.addressAll); err != nil {
 			return nil, err
 		}
-		for _, o := range outgoing {
-			if err := k.address(tx, o); err != nil {
-				return nil, err
-			}
+	}
+	t, err := update(ctx, k, func(tx *store.Tx) (taken, error) { return k.take(tx, most, busy) })
+	for target, n := range t.dropped {
+		k.log.ErrorContext(ctx, "messages were given up: too many wait", slog.String("to", target), slog.Int("messages", n))
+	}
+	return t.messages, err
+}
+
+// addressAll addresses what the outbox holds, at most noticeBatch, and says how much it was.
+func (k *Keyserver) addressAll(tx *store.Tx) (int, error) {
+	outgoing, err := tx.Outbox(tx.Now(), noticeBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range outgoing {
+		if err := k.address(tx, o); err != nil {
+			return 0, err
 		}
-		return k.take(tx, most, busy)
-	})
+	}
+	return len(outgoing), nil
+}
+
+// taken are messages that are leased, and how many were dropped of those that wait, by target.
+type taken struct {
+	messages []Message
+	dropped  map[string]int
 }
 
 // address makes messages of what is to be told, by what everybody has chosen now.
@@ -172,40 +192,50 @@ func (k *Keyserver) reminder(o law.Operation) time.Duration {
 
 // take leases messages that are due, one to each target: the others follow, so that nobody waits for the messages of
 // somebody else. What is of no use any more is forgotten.
-func (k *Keyserver) take(tx *store.Tx, most int, busy map[string]bool) ([]Message, error) {
+func (k *Keyserver) take(tx *store.Tx, most int, busy map[string]bool) (taken, error) {
+	out := taken{dropped: map[string]int{}}
 	due, err := tx.Notices(tx.Now(), noticeBatch)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var all []Message
-	seen := map[string]bool{}
+	seen, bounded := map[string]bool{}, map[string]bool{}
 	for _, n := range due {
 		m := Message{Way: Way(n.Way), Name: n.Recipient}
 		if m.Way != WayChannel {
 			m.To = law.SubjectID(n.Recipient)
 		}
-		switch target := m.Target(); {
-		case len(all) == most:
-			return all, nil
+		target := m.Target()
+		if !bounded[target] {
+			bounded[target] = true
+			dropped, err := tx.KeepNewest(n.Recipient, n.Way, mostWaiting)
+			if err != nil {
+				return out, err
+			}
+			if dropped > 0 { // this one may be among them
+				out.dropped[target], seen[target] = dropped, true
+			}
+		}
+		switch {
+		case len(out.messages) == most:
+			return out, nil
 		case seen[target]:
 			continue
 		case busy[target]:
 			seen[target] = true
 			if err := tx.PostponeAll(n.Recipient, n.Way, tx.Now().Add(busyPause)); err != nil {
-				return nil, err
+				return out, err
 			}
 			continue
-		default:
-			seen[target] = true
 		}
 		if err := k.fill(tx, &m, n); err != nil {
-			return nil, err
+			return out, err
 		}
 		if len(m.Notices) > 0 {
-			all = append(all, m)
+			out.messages = append(out.messages, m)
 		}
+		seen[target] = len(m.Notices) > 0 || m.Way == WayMail // what is of no use holds up nothing
 	}
-	return all, nil
+	return out, nil
 }
 
 // fill makes a message of what is due to a target.
@@ -214,11 +244,6 @@ func (k *Keyserver) fill(tx *store.Tx, m *Message, first store.Notice) error {
 	if m.To != "" {
 		var err error
 		if due, err = k.toSubject(tx, m, first); err != nil {
-			return err
-		}
-	}
-	if m.Way != WayMail {
-		if err := tx.PostponeAll(first.Recipient, first.Way, tx.Now().Add(oneAtATime)); err != nil {
 			return err
 		}
 	}
@@ -239,12 +264,13 @@ func (k *Keyserver) fill(tx *store.Tx, m *Message, first store.Notice) error {
 	switch {
 	case m.Way == WayMail && len(m.Notices) > 0:
 		m.ID = nameNotices(m.Notices)
-		if !slices.ContainsFunc(m.Notices, func(n Notice) bool { return n.Kind != KindTest }) {
+		if m.tests() {
 			return nil
 		}
 		return tx.MailAfter(m.To, tx.Now().Add(k.notify.Gather))
 	case len(m.Notices) > 0:
 		m.ID = m.Notices[0].ID
+		return tx.PostponeAll(first.Recipient, first.Way, tx.Now().Add(oneAtATime))
 	}
 	return nil
 }
@@ -257,7 +283,18 @@ func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]s
 	if err != nil {
 		return nil, err
 	}
-	m.Name, m.Mail, m.Webhook = who.Name, chosen.Mail, chosen.Webhook
+	m.Name, m.tells = who.Name, chosen.Tells
+	if m.Way == WayMail {
+		m.Mail = chosen.Mail
+	} else {
+		m.Webhook = chosen.Webhook
+	}
+	if k.possible(Contact{Mail: m.Mail, Webhook: m.Webhook}) != nil { // any more
+		m.Mail, m.Webhook = "", Webhook{}
+		if err := tx.Reached(m.To, "this server does not send messages there any more; choose again"); err != nil {
+			return nil, err
+		}
+	}
 	if m.Way == WayWebhook {
 		return []store.Notice{first}, nil
 	}
@@ -271,7 +308,7 @@ func (k *Keyserver) toSubject(tx *store.Tx, m *Message, first store.Notice) ([]s
 	return tx.NoticesTo(first.Recipient, first.Way, tx.Now(), mostInMail)
 }
 
-// notice is what is said of a stored one. It is of no use if nobody is to act on it, or may see it, any more.
+// notice is what is said of a stored one. It is of no use if nobody is to act on it, may see it, or wants to be told of it, any more.
 func (k *Keyserver) notice(r *store.Reader, m Message, n store.Notice) (useful bool, out Notice, err error) {
 	who, known := r.Facts().Subject(m.To)
 	nowhere := m.Way == WayMail && m.Mail == "" || m.Way == WayWebhook && m.Webhook.URL == ""
@@ -281,6 +318,9 @@ func (k *Keyserver) notice(r *store.Reader, m Message, n store.Notice) (useful b
 	out = Notice{ID: n.ID, Kind: Kind(n.Kind), Event: n.Type, At: n.Created, attempts: n.Attempts}
 	if out.Kind == KindTest {
 		return true, out, nil
+	}
+	if m.To != "" && !slices.Contains(m.tells, out.Kind) {
+		return false, Notice{}, nil
 	}
 	stored, known, err := r.Operation(n.Operation)
 	if err != nil || !known {
@@ -358,7 +398,7 @@ func (k *Keyserver) MessageFailed(ctx context.Context, m Message, why string, fo
 				return 0, err
 			}
 		}
-		if m.Way == WayMail {
+		if m.Way == WayMail && !m.tests() {
 			if err := tx.MailAfter(m.To, tx.Now()); err != nil {
 				return 0, err
 			}
@@ -369,6 +409,11 @@ func (k *Keyserver) MessageFailed(ctx context.Context, m Message, why string, fo
 		k.log.ErrorContext(ctx, "messages were given up", slog.String("to", m.Target()), slog.Int("messages", givenUp), slog.String("error", why))
 	}
 	return err
+}
+
+// tests says whether there is nothing in the message but tests.
+func (m Message) tests() bool {
+	return !slices.ContainsFunc(m.Notices, func(n Notice) bool { return n.Kind != KindTest })
 }
 
 // Target names where a message goes, for people who run the server: never the address or URL itself.

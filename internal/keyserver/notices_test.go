@@ -348,6 +348,42 @@ func TestAWebhookThatIsSlowHoldsNobodyElseUp(t *testing.T) {
 	}
 }
 
+func TestWhatTheConfigurationDoesNotAllowAnyMoreIsNotSent(t *testing.T) {
+	for name, change := range map[string]func(*keyserver.Notifications){
+		"domain":   func(n *keyserver.Notifications) { n.MailDomains = []string{"other.example"} },
+		"mail":     func(n *keyserver.Notifications) { n.MailDomains = nil },
+		"webhooks": func(n *keyserver.Notifications) { n.Webhooks = false },
+	} {
+		k := newTelling(t)
+		if choose(k, "alice", hook(keyserver.KindWaiting)); name != "webhooks" {
+			choose(k, "alice", mailTo("alice", keyserver.KindWaiting))
+		}
+		change(k.Keyserver.Notifications())
+		k.Create(testkit.Ask("fw-one"))
+		if got := takeAll(k); len(got) != 0 {
+			t.Errorf("%s: said is %q", name, said(k, got))
+		}
+		if c, err := k.Keyserver.Contact(k.Context(), k.Caller("alice")); err != nil || c.Failure == "" {
+			t.Errorf("%s: contact %+v, %v", name, c, err)
+		}
+	}
+}
+
+func TestWhatSomebodyDoesNotWantToBeToldAnyMoreIsNotSent(t *testing.T) {
+	k := newTelling(t)
+	choose(k, "olga", mailTo("olga", keyserver.KindChange))
+	o := k.Create(testkit.Ask("fw-prod"))
+	k.Approve(o, "alice")
+	for _, m := range take(k) {
+		if err := k.Keyserver.MessageFailed(k.Context(), m, "no route", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	choose(k, "olga", mailTo("olga", keyserver.KindWaiting))
+	k.Clock.Step(time.Minute)
+	wantSaid(k)
+}
+
 func TestWhatSomebodyChoseIsAnEventWithoutWhereMessagesGo(t *testing.T) {
 	k := newTelling(t)
 	if _, err := k.Keyserver.SetContact(k.Context(), k.Caller("alice"), keyserver.Contact{
@@ -364,5 +400,43 @@ func TestWhatSomebodyChoseIsAnEventWithoutWhereMessagesGo(t *testing.T) {
 	if err != nil || !strings.Contains(string(leaf), `"contact":{"mail":true,"tells":["change","waiting"],"webhook":"chat"}`) ||
 		strings.Contains(string(leaf), "example.com") {
 		t.Errorf("leaf is %s, %v", leaf, err)
+	}
+}
+
+func TestMessagesThatWaitAreBoundedAndUselessOnesHoldUpNothing(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{Notifications: notifying(), Limits: keyserver.Limits{PendingOperations: 1 << 20}})
+	choose(k, "carol", hook(keyserver.KindWaiting))
+	var last keyserver.Operation
+	for range 200 {
+		if last.ID != "" {
+			if _, err := k.Keyserver.Revoke(k.Context(), k.Caller("olga"), last.ID, "no"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last = k.Create(testkit.Ask("fw-prod"))
+	}
+	var got []keyserver.Message
+	for range 5 { // the outbox is addressed at once, and 199 that wait for nobody are looked at 64 at a time
+		got = append(got, take(k)...)
+	}
+	if len(got) != 1 || got[0].Notices[0].Operation.ID != last.ID {
+		t.Errorf("taken are %+v", got)
+	}
+	sent(k, got...)
+	choose(k, "olga", hook(keyserver.KindChange))
+	for range 600 {
+		o := k.Create(testkit.Ask("fw-one"))
+		if _, err := k.Keyserver.Revoke(k.Context(), k.Caller("olga"), o.ID, "no"); err != nil {
+			t.Fatal(err)
+		}
+		k.Approve(k.Create(testkit.Ask("fw-one")), "alice")
+	}
+	for range 3 {
+		take(k)
+		k.Clock.Step(time.Second)
+	}
+	waiting, err := store.View(k.Context(), k.DB, func(r *store.Reader) ([]store.Notice, error) { return r.Notices(r.Now().Add(time.Hour), 5000) })
+	if err != nil || len(waiting) > 1000 || len(waiting) < 900 {
+		t.Errorf("%d messages wait, %v", len(waiting), err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/wneessen/go-mail"
@@ -35,32 +36,51 @@ const (
 func (s *Sender) mail(ctx context.Context, m keyserver.Message) error {
 	letter, err := s.letter(m)
 	if err != nil {
-		return &fault{"the e-mail address cannot be used", true, err}
+		return &fault{"the e-mail address cannot be used", true, withoutAddress(err, m.Mail)}
 	}
-	client, err := s.mailClient()
+	client, err := s.mailClient(ctx)
 	if err != nil {
 		return fmt.Errorf("preparing to send an e-mail: %w", err)
 	}
 	err = client.DialAndSendWithContext(ctx, letter)
+	if letter.IsDelivered() { // whatever the server did then
+		return nil
+	}
 	if refused, is := errors.AsType[*mail.SendError](err); is && refused.Reason == mail.ErrSMTPRcptTo && !refused.IsTemp() {
-		return &fault{"the mail server does not take e-mails to the address", true, err}
+		return &fault{"the mail server does not take e-mails to the address", true, withoutAddress(err, m.Mail)}
 	}
 	if err != nil {
-		return &fault{"the mail server did not take the e-mail", false, err}
+		return &fault{"the mail server did not take the e-mail", false, withoutAddress(err, m.Mail)}
 	}
 	return nil
 }
 
-func (s *Sender) mailClient() (*mail.Client, error) {
-	options := []mail.Option{
-		mail.WithPort(s.Mail.Port), mail.WithTimeout(patience),
-		mail.WithTLSConfig(&tls.Config{ServerName: s.Mail.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}),
+// withoutAddress is an error without the address in it, which the log does not tell.
+func withoutAddress(err error, address string) error {
+	return errors.New(strings.ReplaceAll(err.Error(), address, "…"))
+}
+
+// mailClient returns a client whose connection ends with the context: go-mail itself looks at that only until it is
+// connected.
+func (s *Sender) mailClient(ctx context.Context) (*mail.Client, error) {
+	protection := &tls.Config{ServerName: s.Mail.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}
+	dial := func(_ context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = c.Close() }) // whoever reads or writes is told
+		if s.Mail.TLS == Implicit {
+			return tls.Client(c, protection), nil
+		}
+		return c, nil
 	}
+	options := []mail.Option{mail.WithPort(s.Mail.Port), mail.WithTimeout(patience), mail.WithTLSConfig(protection), mail.WithDialContextFunc(dial)}
 	switch s.Mail.TLS {
 	case StartTLS:
 		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
 	case Implicit:
-		options = append(options, mail.WithSSL())
+		options = append(options, mail.WithTLSPolicy(mail.TLSOpportunistic)) // it is TLS from its beginning
 	case Plain:
 		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
 	default:

@@ -140,9 +140,12 @@ func (s *Sender) one(ctx context.Context, m keyserver.Message) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	err := s.deliver(limited, m)
 	cancel()
-	if ctx.Err() != nil { // it is leased still
+	stored, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience) // what was sent is not sent again because the server stops
+	defer cancel()
+	if err != nil && ctx.Err() != nil { // it is leased still
 		return
 	}
+	ctx = stored
 	if err == nil {
 		s.count.WithLabelValues(string(m.Way), "sent").Inc()
 		if err := s.Keyserver.MessageSent(ctx, m); err != nil {

@@ -303,7 +303,7 @@ func (b *batch) lookUp(answer error) error {
 		defer now.end()
 		err = now.q.row(`SELECT count(*) FROM audit_events WHERE idx = $1 AND batch = $2`, []any{b.before.size, b.id}, &entries)
 	}
-	onlyMark := b.head.size == b.before.size && now.head.mark >= b.head.mark
+	onlyMark := !b.apart && b.head.size == b.before.size && now.head.mark >= b.head.mark
 	if err == nil && entries == 0 && !onlyMark {
 		return answer
 	}

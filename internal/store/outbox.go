@@ -171,6 +171,17 @@ func (tx *Tx) PostponeAll(recipient, way string, due time.Time) error {
 	})
 }
 
+// KeepNewest removes messages to a recipient but the newest ones, and says how many.
+func (tx *Tx) KeepNewest(recipient, way string, keep int) (removed int, err error) {
+	err = tx.apart("removing messages", func(q querier) error {
+		n, err := q.changed(`DELETE FROM notices WHERE recipient = $1 AND way = $2 AND id < (
+			SELECT id FROM notices WHERE recipient = $1 AND way = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)`, recipient, way, keep-1)
+		removed = int(n)
+		return err
+	})
+	return removed, err
+}
+
 // Forget removes a message that was sent, or given up. It is no error if that was done before.
 func (tx *Tx) Forget(id string) error {
 	return tx.apart("removing a message", func(q querier) error { return q.exec(`DELETE FROM notices WHERE id = $1`, id) })
