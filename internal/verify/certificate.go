@@ -117,8 +117,7 @@ func (f *Fold) drawn(c *audit.Certificate, at int64) error {
 		return breaks("section 3", "certificate %s was accepted before", c.ID)
 	case device != (c.Key == "") || device != (c.Request != "") || device && !isSHA256(c.Request):
 		return breaks("section 3", "certificate %s is of a key and of a device, or of neither, or a device has not asked for it", c.ID)
-	case device: // whose key is none of this server's, see [Fold.deviceDrawn]
-	case !known || k.State == law.KeyRevoked || k.Fingerprint != c.Fingerprint || k.Profile == nil:
+	case !device && (!known || k.State == law.KeyRevoked || k.Fingerprint != c.Fingerprint || k.Profile == nil): // of a device see [Fold.deviceDrawn]
 		return breaks("section 3", "key %q with fingerprint %s gets no certificate now", c.Key, c.Fingerprint)
 	case !isSHA256(c.TBS) || c.Digest != "" || c.Code != "" || c.Chain != "":
 		return breaks("section 3", "certificate %s is said to be signed before it is", c.ID)

@@ -144,3 +144,47 @@ func (w *World) elsewhere(s keyserver.Session) {
 	_, err = w.Server.ImportCertificate(w.Context(), w.Caller("ada"), s.ID, "fw-ed", chain)
 	w.must(err)
 }
+
+// devices is what happens to device certificates: issued, tried again, left alone, refused, replaced and revoked.
+func (w *World) devices() {
+	w.Helper()
+	o := w.Create("olga", 6, nil, "ca")
+	issue := func(key, device string) (keyserver.Certificate, error) {
+		pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		w.must(err)
+		request, made := w.requests[key]
+		if !made {
+			request, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{SerialNumber: device}}, pair)
+			w.must(err)
+			w.requests[key] = request
+		}
+		return w.Server.IssueDevice(w.Context(), w.Caller("olga"), o.ID, "ca", keyserver.DeviceOrder{IdempotencyKey: key, Request: request})
+	}
+	first, err := issue("1", "SN1")
+	w.must(err)
+	w.Keystore.Fail(errors.New("no HSM"))
+	_, err = issue("2", "SN2")
+	w.Unavailable(err)
+	_, err = issue("3", "SN3")
+	w.Unavailable(err)
+	w.Keystore.Hook(keystoretest.Hooks{})
+	second, err := issue("2", "SN2")
+	w.must(err)
+	_, err = issue("4", "SN1")
+	w.Refused(err)
+	w.ChangeKey("ca", func(k *law.Key) {
+		p := *k.Devices
+		p.Duplicates = law.DuplicatesReplaced
+		k.Devices = &p
+	})
+	_, err = issue("5", "SN1") // replaces the first
+	w.must(err)
+	if now, err := w.Server.DeviceCertificate(w.Context(), w.Caller("olga"), first.ID); err != nil || now.Revocation.Code != law.Superseded5280 {
+		w.Errorf("the first certificate was not replaced: %+v, %v", now.Revocation, err)
+	}
+	_, err = w.Server.RevokeDeviceCertificate(w.Context(), w.Caller("olga"), second.ID, "keyCompromise", "lost")
+	w.Refused(err)
+	_, err = w.Server.RevokeDeviceCertificate(w.Context(), w.Caller("anna"), second.ID, "keyCompromise", "lost")
+	w.must(err)
+	w.must(w.Server.Beat(w.Context())) // makes the next list
+}

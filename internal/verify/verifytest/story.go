@@ -69,6 +69,7 @@ func (w *World) Story() {
 	w.configurationChanges()
 	w.sessions()
 	w.certificates()
+	w.devices()
 	w.signIns()
 	w.contacts()
 	w.clock()

@@ -43,6 +43,8 @@ type World struct {
 	logKey string
 	now    atomic.Int64 // ms UTC
 	lose   atomic.Bool  // commits fail
+
+	requests map[string][]byte // of devices, by idempotency key
 }
 
 // New returns a new keyserver, initialised and started:
@@ -54,7 +56,7 @@ type World struct {
 //	fw-zero        needs nobody, as do fw-ed (Ed25519) and fw-rsa (RSA-2048); fw-two needs two people
 func New(t testing.TB) *World {
 	t.Helper()
-	w := &World{TB: t, Path: filepath.Join(t.TempDir(), "keyserver.db")}
+	w := &World{requests: map[string][]byte{}, TB: t, Path: filepath.Join(t.TempDir(), "keyserver.db")}
 	w.now.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMilli())
 	signer, verifier, err := audit.GenerateKey(strings.NewReader(strings.Repeat("a log key ", 8)), ServerID)
 	w.must(err)
