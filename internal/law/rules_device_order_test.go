@@ -70,6 +70,9 @@ func TestACAKeyIssuesTheCertificateOfADeviceUnderAnOperation(t *testing.T) {
 	wantRefusal(t, law.KeyReused, err)
 	_, err = w.placeDevice(w.certificateOrder("ca", "fw-dev"), &failed.Order)
 	wantRefusal(t, law.KeyReused, err)
+	raw := law.OrderAsk{ID: "so-1", Who: "olga", Key: "ca", IdempotencyKey: "idem-1", Hash: law.SHA256, Scheme: law.ECDSA, Digest: digestOf("certificate of device SN-1")}
+	_, err = w.placeDevice(raw, &failed.Order)
+	wantRefusal(t, law.KeyReused, err)
 	own := c.Follow(failed.Order, nil)
 	again, err := w.placeDevice(w.device("SN-1", "f-1", func(a *law.DeviceAsk) { a.Earlier = []law.Certificate{own} }), &failed.Order)
 	if err != nil || again.Permit.Attempt() != 2 || again.Operation.Usage["ca"].Taken != 1 {
