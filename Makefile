@@ -52,6 +52,7 @@ lint:
 bench: build
 	./scripts/need $(BENCH_NEEDS)
 	go run ./e2e/bench $(BENCH)
+	go test -run '^$$' -bench DeviceCertificates -benchtime 2000x ./internal/httpapi
 
 # Seeds the well-known shortcuts into the law, one by one: its tests must catch each.
 mutants:

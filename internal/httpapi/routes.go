@@ -70,7 +70,7 @@ func (s *server) routes() []route {
 		{method: "GET", path: api.PathDeviceCertificates, serve: listDeviceCertificates, crowd: s.lists},
 		{method: "GET", path: api.PathDeviceCertificate, serve: getDeviceCertificate},
 		{method: "POST", path: api.PathRevokeDeviceCertificate, access: brake, serve: revokeDeviceCertificate},
-		{method: "POST", path: api.PathRevokeDeviceCertificates, access: brake, serve: revokeDeviceCertificates, crowd: s.changes},
+		{method: "POST", path: api.PathRevokeDeviceCertificates, access: brake, serve: revokeDeviceCertificates},
 		{method: "GET", path: api.PathLots, serve: getLots, crowd: s.lists},
 		{method: "GET", path: api.PathCertificates, serve: listCertificates, crowd: s.lists},
 		{method: "GET", path: api.PathCertificateByID, serve: getCertificateByID},

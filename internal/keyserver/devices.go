@@ -1,6 +1,7 @@
 package keyserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (k *Keyserver) placeDevices(ctx context.Context, c Caller, id law.Operation
 			return nil, ErrStale
 		}
 		if _, known, err := tx.Operation(id); err != nil || !known {
-			return nil, cmpErr(err, errNoOperation)
+			return nil, cmp.Or[error](err, errNoOperation)
 		}
 		key, _ := tx.Facts().Key(issuer)
 		current, _, err := currentOf(&tx.Reader, key)
@@ -150,13 +151,6 @@ func (k *Keyserver) placeDevices(ctx context.Context, c Caller, id law.Operation
 		}
 		return all, nil
 	}, under...)
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // placeDevice asks the law for one permit, and stores the use that it takes, or that it was refused.
