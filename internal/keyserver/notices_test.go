@@ -264,10 +264,10 @@ func TestAMessageHoldsNothingThatTheOrdererWrote(t *testing.T) {
 	k := newTelling(t)
 	choose(k, "alice", mailTo("alice", keyserver.KindWaiting))
 	ask := testkit.Ask("fw-one")
-	ask.Description, ask.Context = "see https://evil.example", "call 555 now"
+	ask.Description, ask.Context = "see https://evil.example", "ring the vendor at once"
 	k.Create(ask)
 	all := take(k)
-	if text := fmt.Sprintf("%+v", all); len(all) != 1 || strings.Contains(text, "evil") || strings.Contains(text, "555") {
+	if text := fmt.Sprintf("%+v", all); len(all) != 1 || strings.Contains(text, "evil.example") || strings.Contains(text, "vendor") {
 		t.Errorf("messages are %s", text)
 	}
 	sent(k, all...)
