@@ -122,7 +122,7 @@ func provision(b *testing.B, stations, size int) float64 {
 				all, err := io.ReadAll(answer.Body)
 				err = errors.Join(err, answer.Body.Close())
 				if err != nil || answer.StatusCode/100 != 2 || strings.Contains(string(all), `"problem"`) {
-					b.Errorf("%d %s %v", answer.StatusCode, all, err)
+					b.Errorf("%d %.300s %v", answer.StatusCode, all, err)
 				}
 				issued.Add(int64(size))
 			}

@@ -80,7 +80,7 @@ func New(o Options) (http.Handler, error) {
 		// A policy is large, and larger still when it is read. A change of the configuration makes keys, which can take long.
 		policies: limits.NewCrowd(2, 2), changes: limits.NewCrowd(2, 4),
 		// A factory has many stations, of one subject or of several.
-		batches: limits.NewCrowd(32, 64),
+		batches: limits.NewCrowd(32, 32),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {

@@ -180,8 +180,9 @@ func (c Caller) placeDevice(tx *store.Tx, id law.OperationID, ask law.OrderAsk, 
 	return p, refusal
 }
 
-// signingAtOnce is how many signatures are asked of a keystore at the same time; it bounds itself besides.
-const signingAtOnce = 64
+// signingAtOnce is how many signatures of device certificates are asked for at the same time, in all batches together: a
+// keystore that is asked for too many refuses them.
+const signingAtOnce = 32
 
 // madeDevice is what a keystore has made, or why it has not.
 type madeDevice struct {
@@ -197,6 +198,8 @@ func (k *Keyserver) signDevices(ctx context.Context, c Caller, placed []placedDe
 		if p.err != nil || !p.Permit.Granted() {
 			return
 		}
+		k.signing <- struct{}{}
+		defer func() { <-k.signing }()
 		if m.signature, m.failure = k.keystores.Sign(ctx, p.Permit); m.failure == nil {
 			m.der, m.failure = pki.FinishCertificate(p.Certificate.TBS, p.Permit.Key().PublicKey, p.Permit.Input(), m.signature)
 		}

@@ -2,6 +2,7 @@ package keyserver_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -216,6 +217,44 @@ func TestNeverMoreCertificatesThanUsesHoweverManyStationsAsk(t *testing.T) {
 	if got != 20 {
 		t.Errorf("%d certificates were issued, not 20", got)
 	}
+}
+
+func TestManyBatchesAtOnceAskAKeystoreForNoMoreThanItTakes(t *testing.T) {
+	k := factory(t, law.DuplicatesRefused)
+	o := k.Lot(1000)
+	accepted := make(chan struct{})
+	k.Keystore.Hook(keystoretest.Hooks{Before: func(context.Context, law.Permit) error {
+		<-accepted // all of them: until then nobody gets out of the keystore
+		return nil
+	}})
+	go func() {
+		defer close(accepted)
+		for {
+			changed, stop := k.DB.WatchAny()
+			if k.Count(o.ID, audit.OrderAccepted) == 600 {
+				stop()
+				return
+			}
+			<-changed
+			stop()
+		}
+	}()
+	testkit.Race(10, func(i int) {
+		var orders []keyserver.DeviceOrder
+		for j := range 60 {
+			serial := fmt.Sprintf("SN-%d-%d", i, j)
+			orders = append(orders, keyserver.DeviceOrder{IdempotencyKey: serial, Request: k.DeviceRequest(serial, k.NewDeviceKey())})
+		}
+		all, err := k.Keyserver.IssueDevices(k.Context(), k.Caller("olga"), o.ID, "ca-dev", orders)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, r := range all {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+	})
 }
 
 // rule 12

@@ -68,6 +68,7 @@ type Keyserver struct {
 	signIns signIns
 	pairs   pairs
 	linters linters
+	signing chan struct{}               // of device certificates, see signingAtOnce
 	lists   map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list
 	last    pulse                       // the last beat
 	behind  bool                        // the clock went back, which was said, and is not right again
@@ -110,7 +111,7 @@ func New(o Options) (*Keyserver, error) {
 	return &Keyserver{
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software, mode: o.Mode,
 		limits: o.Limits, notify: o.Notifications, cursors: cursors, targets: targets, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}}, lists: map[law.KeyID]time.Duration{},
-		stopping: make(chan struct{}),
+		stopping: make(chan struct{}), signing: make(chan struct{}, signingAtOnce),
 	}, nil
 }
 
