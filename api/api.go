@@ -14,7 +14,9 @@ const (
 	MediaText    = "text/plain; charset=utf-8"
 	MediaYAML    = "application/yaml"
 
-	MediaRevocationList = "application/pkix-crl" // RFC 2585
+	MediaRevocationList = "application/pkix-crl"      // RFC 2585
+	MediaStatusRequest  = "application/ocsp-request"  // RFC 6960
+	MediaStatus         = "application/ocsp-response" // RFC 6960
 )
 
 // Headers of our own, and one that the standard library does not name.
@@ -27,6 +29,7 @@ const (
 const (
 	MaxBody           = 64 << 10 // bytes
 	MaxPolicyBody     = 16 << 20 // bytes, where administrators and auditors send a policy or a fragment of one
+	MaxStatusRequest  = 2048     // bytes of a request for the status of a certificate
 	MaxIdempotencyKey = 128      // visible ASCII characters
 	MaxWait           = 60_000   // milliseconds
 	MaxPage           = 200      // entries

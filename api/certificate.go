@@ -11,6 +11,8 @@ const (
 	PathRevocationLists       = "/api/administrationsessions/{session}/revocationlists"
 	PathOperationCertificates = "/api/operations/{operation}/certificates"
 	PathRevocationList        = "/crl/{list}" // the key's id and .crl
+	PathStatuses              = "/ocsp"
+	PathStatus                = "/ocsp/{request}" // in Base64
 )
 
 // NewCertificate asks for a certificate that a ROOT key issues in an administration session.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/config"
@@ -53,13 +52,13 @@ func rate(cfg config.Config) limits.Rate {
 	return limits.Rate{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute}
 }
 
-// together serves the API under /api, and the pages under everything else.
+// together serves the API where its paths are, and the pages under everything else.
 func together(api, pages http.Handler) http.Handler {
 	if pages == nil {
 		return api
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/") {
+		if httpapi.Serves(r.URL.Path) {
 			api.ServeHTTP(w, r)
 			return
 		}

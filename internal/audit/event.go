@@ -23,7 +23,7 @@ type Event struct {
 	Clock              *ClockStep                    `json:"clock,omitzero"`              // how the clock moved
 	Configuration      *Configuration                `json:"configuration,omitzero"`      // what is configured now
 	Contact            *Contact                      `json:"contact,omitzero"`            // what the subject wants to be told, and by what
-	Count              int                           `json:"count,omitzero"`              // how often it happened
+	Count              int                           `json:"count,omitzero"`              // how often it happened; of statuses, how many may be signed
 	Covers             []law.KeyID                   `json:"covers,omitzero"`             // keys that the approval counts for
 	Digest             law.Digest                    `json:"digest,omitzero"`             // of the operation or administration session
 	Eligible           map[law.KeyID][]law.SubjectID `json:"eligible,omitzero"`           // per key, when the operation was created
@@ -33,7 +33,7 @@ type Event struct {
 	Index              int64                         `json:"index"`                       // place in the log, from 0
 	Input              string                        `json:"input,omitzero"`              // lower-case hex digest of what is signed
 	Key                law.KeyID                     `json:"key,omitzero"`                // the key concerned
-	Lease              int64                         `json:"lease,omitzero"`              // end of the attempt's lease, ms UTC
+	Lease              int64                         `json:"lease,omitzero"`              // end of the attempt's lease, or of the permission's, ms UTC
 	Of                 int                           `json:"of,omitzero"`                 // uses the operation allows of the key
 	Operation          law.OperationID               `json:"operation,omitzero"`          // the operation concerned
 	Order              law.OrderID                   `json:"order,omitzero"`              // the sign order concerned
@@ -142,6 +142,7 @@ const (
 	RevocationListAccepted     Type = "revocation-list-accepted" // the attempt to sign it begins
 	RevocationListIssued       Type = "revocation-list-issued"
 	RevocationListFailed       Type = "revocation-list-failed"
+	StatusesPermitted          Type = "statuses-permitted" // a responder key is to sign up to so many certificate statuses
 )
 
 // Types returns every type there is.
@@ -155,5 +156,6 @@ func Types() []Type {
 		SessionExpired, SessionRefused,
 		CertificateAccepted, CertificateIssued, CertificateFailed, CertificateImported, CertificateRevoked, CertificateRequestAccepted,
 		CertificateRequestSigned, CertificateRequestFailed, RevocationListAccepted, RevocationListIssued, RevocationListFailed,
+		StatusesPermitted,
 	}
 }

@@ -160,6 +160,10 @@ func certificates() []audit.Event {
 		with(list, func(e *audit.Event) {
 			e.Type, e.Reason = audit.RevocationListFailed, "the keystore made no signature"
 		}),
+		{
+			Type: audit.StatusesPermitted, Key: "responder", Fingerprint: digest("responder"), Certificate: audit.CertificateOf(issued), Count: law.MaxStatuses,
+			Lease: start + 3_600_000, Request: uuid(99),
+		},
 	}
 }
 

@@ -69,6 +69,8 @@ var matrix = map[string][]int{
 	"importCertificate":        {401, 404, 404, 404, 422, 403, 404}, // which cannot be read
 	"makeRevocationlist":       {401, 404, 404, 404, 201, 403, 404},
 	"getRevocationlist":        {200, 200, 200, 200, 200, 200, 200},
+	"askStatus":                {200, 200, 200, 200, 200, 200, 200},
+	"getStatus":                {200, 200, 200, 200, 200, 200, 200},
 	"disableKey":               {401, 403, 403, 403, 200, 403, 403},
 	"disableSubject":           {401, 403, 403, 403, 200, 403, 403},
 	"whoCan":                   {401, 403, 403, 403, 200, 200, 403},
@@ -118,6 +120,7 @@ var bodies = map[string]string{
 	"issueDevicecertificates":  `{"operation":"{operation}","keyid":"ca-dev","requests":[{"idempotencykey":"1","csr":"{csr}"}]}`,
 	"revokeDevicecertificate":  `{"code":"superseded","reason":"old"}`,
 	"revokeDevicecertificates": `{"code":"superseded","reason":"old"}`,
+	"askStatus":                "0\x00",
 	"placeSignorder":           `{"keyid":"fw-dev","hash":"SHA-256","digest":"` + strings.Repeat("ab", 32) + `"}`,
 }
 
@@ -165,7 +168,7 @@ func TestAZ01_EveryRouteAnswersEveryRoleAsDocumented(t *testing.T) {
 				if strings.HasPrefix(path, api.PathDeviceCertificates) {
 					certificate = device.ID
 				}
-				fill := strings.NewReplacer("{csr}", csr, "{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{certificate}", string(certificate), "{list}", "ca-dev.crl", "{digest}", string(o.Digest),
+				fill := strings.NewReplacer("{csr}", csr, "{keyid}", key, "{operation}", string(o.ID), "{signorder}", string(order.ID), "{certificate}", string(certificate), "{list}", "ca-dev.crl", "{request}", "MAMCAQE=", "{digest}", string(o.Digest),
 					"{session}", string(session.ID), "{sessiondigest}", string(session.Digest), "{subject}", "oscar", "{policy}", policyText(k, func(*law.Configuration) {}))
 				answersAsDocumented(k, attempt{
 					who: callers[i], method: method, pattern: path, path: fill.Replace(path + queries[name]), body: fill.Replace(bodies[id]), status: status,
@@ -241,7 +244,8 @@ func answersAsDocumented(k *testkit.Kit, a attempt) {
 	k.Helper()
 	size := k.LogSize()
 	what := fmt.Sprintf("%s %s by %q", a.method, a.path, a.who)
-	answer, p := send(k, a.who, a.method, a.path, a.body, api.HeaderIdempotencyKey, map[bool]string{true: uuid.NewString()}[a.method == "POST"])
+	media := map[bool]string{true: api.MediaStatusRequest, false: api.MediaJSON}[a.pattern == api.PathStatuses]
+	answer, p := send(k, a.who, a.method, a.path, a.body, api.HeaderIdempotencyKey, map[bool]string{true: uuid.NewString()}[a.method == "POST"], "Content-Type", media)
 	if answer.StatusCode != a.status {
 		k.Errorf("%s: answered %d (%s), want %d", what, answer.StatusCode, p.Detail, a.status)
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -18,7 +19,11 @@ const (
 	ordinary access = iota // a token
 	brake                  // a token; ends or takes back something, and is measured apart
 	open                   // nothing
+	often                  // nothing; asked by devices without number, perhaps all through one proxy
 )
+
+// free says that no token is asked for.
+func (a access) free() bool { return a == open || a == often }
 
 // route is one method of one path, and who serves it.
 type route struct {
@@ -29,6 +34,7 @@ type route struct {
 	crowd        *limits.Crowd // nil: as many at the same time as the rate lets through
 	policy       bool          // the body has a policy, which can be large
 	batch        bool          // the body has many certificate requests
+	media        string        // of the body; empty: JSON
 
 	operation  *openapi3.Operation
 	parameters openapi3.Parameters // of the path and of the operation
@@ -80,6 +86,8 @@ func (s *server) routes() []route {
 		{method: "POST", path: api.PathImportedCertificates, serve: importCertificate, crowd: s.changes},
 		{method: "POST", path: api.PathRevocationLists, serve: makeRevocationList, crowd: s.changes},
 		{method: "GET", path: api.PathRevocationList, access: open, serve: getRevocationList},
+		{method: "GET", path: api.PathStatus, access: often, serve: getStatus, crowd: s.statuses},
+		{method: "POST", path: api.PathStatuses, access: often, serve: askStatus, crowd: s.statuses, media: api.MediaStatusRequest},
 		{method: "GET", path: api.PathSessions, serve: listSessions, crowd: s.lists},
 		{method: "POST", path: api.PathSessions, serve: openSession, crowd: s.policies, policy: true},
 		{method: "GET", path: api.PathSession, serve: getSession, crowd: s.lists},
@@ -115,7 +123,7 @@ func (r *route) bind(item *openapi3.PathItem, op *openapi3.Operation) {
 	r.parameters = slices.Concat(item.Parameters, op.Parameters)
 	r.query = r.known(openapi3.ParameterInQuery)
 	if op.RequestBody != nil {
-		r.body = op.RequestBody.Value.Content[api.MediaJSON].Schema.Value
+		r.body = op.RequestBody.Value.Content[cmp.Or(r.media, api.MediaJSON)].Schema.Value
 	}
 }
 
@@ -146,8 +154,11 @@ func (r *route) known(in string) []string {
 
 // maxBody is how many bytes a body can have at most.
 func (r *route) maxBody() int64 {
-	if r.policy {
+	switch {
+	case r.policy:
 		return api.MaxPolicyBody
+	case r.media == api.MediaStatusRequest:
+		return api.MaxStatusRequest
 	}
 	return api.MaxBody
 }

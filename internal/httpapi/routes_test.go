@@ -21,7 +21,7 @@ func eachRoute(t *testing.T, do func(method, path string, op *openapi3.Operation
 		t.Fatal(err)
 	}
 	fill := strings.NewReplacer("{keyid}", "fw-dev", "{operation}", exampleID, "{signorder}", exampleID, "{session}", exampleID, "{subject}", "eve",
-		"{certificate}", exampleID, "{list}", "fw-dev.crl")
+		"{certificate}", exampleID, "{list}", "fw-dev.crl", "{request}", "MAMCAQE=")
 	n := 0
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
@@ -38,7 +38,8 @@ func eachRoute(t *testing.T, do func(method, path string, op *openapi3.Operation
 // test here would fail.
 func TestNoRouteEscapesAuthentication(t *testing.T) {
 	k := testkit.New(t)
-	open := map[string]int{api.PathOpenAPI: 200, api.PathHealth: 200, api.PathReady: 200, api.PathVersion: 200, "/crl/fw-dev.crl": 404}
+	open := map[string]int{api.PathOpenAPI: 200, api.PathHealth: 200, api.PathReady: 200, api.PathVersion: 200, "/crl/fw-dev.crl": 404,
+		"/ocsp": 415, "/ocsp/MAMCAQE=": 200}
 	eachRoute(t, func(method, path string, op *openapi3.Operation) {
 		// The body is malformed: whoever has not signed in learns nothing about that.
 		body := ""
@@ -69,6 +70,9 @@ func TestNoRouteEscapesValidation(t *testing.T) {
 		if op.Security == nil {
 			answer, p := send(k, "olga", method, path+"?unknown=1", map[bool]string{true: "{}"}[op.RequestBody != nil || method == "POST"])
 			expect(t, method+" "+path+" with an unknown query parameter", answer, p, api.Malformed)
+		}
+		if op.OperationID == "askStatus" { // which is not JSON; whatever it is has an answer
+			return
 		}
 		if op.RequestBody == nil {
 			answer, p := send(k, "olga", method, path, `{}`)

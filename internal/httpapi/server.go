@@ -54,9 +54,21 @@ type server struct {
 	policies *limits.Crowd
 	changes  *limits.Crowd
 	batches  *limits.Crowd
+	statuses *limits.Crowd
+	often    *limits.Limiter // by address, of those who ask for statuses
 }
 
-// New returns the handler of everything under /api. The error says where the routes and the specification
+// Serves says whether the path is one of the API's, and not one of the pages'.
+func Serves(path string) bool {
+	for _, below := range []string{"/api", "/crl", api.PathStatuses} {
+		if path == below || strings.HasPrefix(path, below+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// New returns the handler of everything that [Serves] names. The error says where the routes and the specification
 // disagree; it is nil in every program that passes its tests.
 func New(o Options) (http.Handler, error) {
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(api.OpenAPI()))
@@ -81,6 +93,8 @@ func New(o Options) (http.Handler, error) {
 		policies: limits.NewCrowd(2, 2), changes: limits.NewCrowd(2, 4),
 		// A factory has many stations, of one subject or of several.
 		batches: limits.NewCrowd(32, 32),
+		// All who ask for statuses are nobody to us, and together they must leave connections to the others.
+		statuses: limits.NewCrowd(256, 4), often: limits.NewLimiter(limits.Rate{PerSecond: 5000, Burst: 5000}),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {
@@ -100,7 +114,7 @@ func (s *server) register(routes []route) error {
 			return fmt.Errorf("the API's specification has no %s", r)
 		}
 		r.bind(item, item.GetOperation(r.method))
-		if r.public() != (r.access == open) {
+		if r.public() != r.access.free() {
 			return fmt.Errorf("%s: the API's specification and the route disagree on whether a token is needed", r)
 		}
 		methods[r.path] = append(methods[r.path], r.method)
@@ -120,7 +134,11 @@ func (s *server) register(routes []route) error {
 
 // ServeHTTP answers one request.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+	name := r.URL.Path
+	if strings.HasPrefix(name, api.PathStatuses+"/") {
+		name = r.URL.EscapedPath() // Base64 has slashes of its own
+	}
+	if clean := path.Clean(name); clean != name && clean+"/" != name {
 		s.run(w, r, s.unknown) // the mux would redirect: one name for each thing
 		return
 	}
@@ -189,6 +207,8 @@ func (s *server) limit(c *call) error {
 	switch c.route.access {
 	case open:
 		return s.take(s.outside, "address "+c.Caller.Address)
+	case often:
+		return s.take(s.often, "address "+c.Caller.Address)
 	case brake:
 		return s.take(s.brakes, string(c.Caller.Subject))
 	}

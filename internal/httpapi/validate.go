@@ -45,8 +45,8 @@ func (s *server) checkFraming(c *call) error {
 	if c.route.body != nil {
 		media, params, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 		charset, given := params["charset"]
-		if err != nil || media != api.MediaJSON || given && !strings.EqualFold(charset, "utf-8") || len(c.Header.Values("Content-Type")) > 1 {
-			return refuse(api.UnsupportedMedia, "send the body as Content-Type: %s", api.MediaJSON)
+		if err != nil || media != cmp.Or(c.route.media, api.MediaJSON) || given && !strings.EqualFold(charset, "utf-8") || len(c.Header.Values("Content-Type")) > 1 {
+			return refuse(api.UnsupportedMedia, "send the body as Content-Type: %s", cmp.Or(c.route.media, api.MediaJSON))
 		}
 	}
 	c.close = false
@@ -70,8 +70,10 @@ func (s *server) readBody(c *call) error {
 			c.close = true
 			return malformed("", "the body could not be read to its end")
 		}
-		if err := checkJSON(body); err != nil {
-			return err
+		if c.route.media == "" {
+			if err := checkJSON(body); err != nil {
+				return err
+			}
 		}
 		c.body = body
 	}
@@ -91,7 +93,7 @@ func (c *call) maxBody() int64 {
 	if c.route.batch && c.facts.OrdersAnything(c.Caller.Subject) {
 		return api.MaxBatchBody
 	}
-	return api.MaxBody
+	return c.route.maxBody()
 }
 
 // checkJSON refuses what lenient readers would understand in different ways: names twice, more than one
@@ -148,7 +150,7 @@ func (s *server) validate(c *call) error {
 			return err
 		}
 	}
-	if c.route.body == nil {
+	if c.route.body == nil || c.route.media != "" {
 		return nil
 	}
 	var value any

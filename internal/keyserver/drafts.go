@@ -2,7 +2,7 @@ package keyserver
 
 import (
 	"crypto/rand"
-	"errors"
+	"fmt"
 	"math/big"
 	"time"
 
@@ -137,19 +137,28 @@ func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft,
 	this := r.Now().Truncate(time.Second)
 	says := pki.RevocationList{Number: big.NewInt(l.Number + 1), ThisUpdate: this, NextUpdate: this.Add(validity)}
 	for _, c := range revoked {
-		serial, ok := new(big.Int).SetString(c.Serial, 16)
-		if !ok {
-			return pki.Draft{}, law.ListDraft{}, errors.New("a certificate has no serial number")
+		one, err := revocationOf(c, this)
+		if err != nil {
+			return pki.Draft{}, law.ListDraft{}, err
 		}
-		at := c.Revocation.At
-		if at.After(this) { // of a time before the clock went back
-			at = this
-		}
-		says.Entries = append(says.Entries, pki.Revocation{Serial: serial, Time: at, Reason: pki.Reason(c.Revocation.Code)})
+		says.Entries = append(says.Entries, one)
 	}
 	var d pki.Draft
 	if fault == nil {
 		d, fault = pki.PrepareRevocationList(authority, says)
 	}
 	return d, law.ListDraft{Draft: draftOf(d, fault), Entries: len(revoked), ThisUpdate: this, NextUpdate: says.NextUpdate}, nil
+}
+
+// revocationOf is a certificate that is revoked as what is signed at this time says it.
+func revocationOf(c law.Certificate, this time.Time) (pki.Revocation, error) {
+	serial, ok := new(big.Int).SetString(c.Serial, 16)
+	if !ok {
+		return pki.Revocation{}, fmt.Errorf("certificate %s has no serial number", c.ID)
+	}
+	at := c.Revocation.At
+	if at.After(this) { // of a time before the clock went back
+		at = this
+	}
+	return pki.Revocation{Serial: serial, Time: at, Reason: pki.Reason(c.Revocation.Code)}, nil
 }

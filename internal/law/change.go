@@ -251,6 +251,8 @@ func (k Key) after(f Facts, pairs map[KeyID]KeyPair) (Key, error) {
 		return Key{}, refuse(Impossible, "key %s is revoked for ever; make a new key", k.ID)
 	case was.Type != k.Type:
 		return Key{}, fixed("type")
+	case was.Responder() != k.Responder():
+		return Key{}, fixed("extended key usage OCSPSigning")
 	case was.Algorithm != k.Algorithm:
 		return Key{}, fixed("algorithm")
 	case was.Hash != k.Hash:

@@ -50,7 +50,17 @@ func TestAKeysConfigurationIsChecked(t *testing.T) {
 		"signed approvals":     {func(k *law.Key) { k.Approvals = law.SignedApprovals }, "not yet available"},
 		"no approvals":         {func(k *law.Key) { k.Approvals = "" }, "approvals"},
 		"unknown state":        {func(k *law.Key) { k.State = "" }, "state"},
-		"no keystore":          {func(k *law.Key) { k.Keystore = "" }, "keystore"},
+		"statuses":             {func(k *law.Key) { k.Profile = responder() }, ""},
+		"statuses by RSA": {func(k *law.Key) {
+			k.Algorithm, k.Schemes, k.Profile = law.RSA2048, []law.Scheme{law.PSS, law.PKCS1v15}, responder()
+		}, ""},
+		"statuses with PSS": {func(k *law.Key) {
+			k.Algorithm, k.Schemes, k.Profile = law.RSA2048, []law.Scheme{law.PSS}, responder()
+		}, "name one of these schemes"},
+		"statuses by Ed25519": {func(k *law.Key) {
+			k.Algorithm, k.Hash, k.Schemes, k.Profile = law.Ed25519, law.SHA512, []law.Scheme{law.EdDSA}, responder()
+		}, "name one of these schemes"},
+		"no keystore": {func(k *law.Key) { k.Keystore = "" }, "keystore"},
 	} {
 		t.Run(name, func(t *testing.T) { wantSaid(t, c.says, with(key("k", 1), c.change).Check()) })
 	}

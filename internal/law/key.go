@@ -212,6 +212,8 @@ func (k Key) Check() error {
 		return fmt.Errorf("key %s: no keystore named", k.ID)
 	case k.Profile != nil && k.Profile.Check(k.Type) != nil:
 		return fmt.Errorf("key %s: its certificate: %w", k.ID, k.Profile.Check(k.Type))
+	case k.Responder() && !slices.Contains(k.Schemes, PKCS1v15) && !slices.Contains(k.Schemes, ECDSA):
+		return fmt.Errorf("key %s: those who ask for certificate statuses read RSASSA-PKCS1-v1_5 and ECDSA signatures; name one of these schemes", k.ID)
 	case k.Devices != nil && k.Type != CA:
 		return fmt.Errorf("key %s: only CA keys issue device certificates, and it is a key of type %s; remove the profile of them", k.ID, k.Type)
 	case k.Devices != nil && k.Devices.Check() != nil:

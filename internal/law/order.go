@@ -213,6 +213,8 @@ func (o Operation) judge(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
 		return toSign{}, refuse(Forbidden, "sign orders are placed by the operation's orderer or by a client that it names")
 	case k.Type == Root:
 		return toSign{}, refuse(Impossible, "key %s is a ROOT key; it cannot be used in an operation", ask.Key)
+	case k.Responder():
+		return toSign{}, refuse(Impossible, "key %s signs certificate statuses; it cannot be used in an operation", ask.Key)
 	case !named:
 		return toSign{}, refuse(NotCovered, "key %q is not in this operation", ask.Key)
 	case !f.Holds(ask.Who, Orderer, ask.Key):

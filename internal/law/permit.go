@@ -23,6 +23,7 @@ const (
 	ForCertificate        Purpose = "certificate"
 	ForRevocationList     Purpose = "revocation list"
 	ForCertificateRequest Purpose = "certificate request"
+	ForStatus             Purpose = "certificate status"
 )
 
 // Granted says whether the law made this permit. It is false for the zero Permit.
@@ -43,7 +44,7 @@ func (p Permit) Order() OrderID { return p.order }
 // Attempt numbers the attempts at one order, from 1.
 func (p Permit) Attempt() int { return p.attempt }
 
-// Certificate is the certificate that the signature is for; empty: for none.
+// Certificate is the certificate that the signature is for, or for the status of; empty: for none.
 func (p Permit) Certificate() CertificateID { return p.certificate }
 
 // RevocationList is the number of the revocation list that the signature is for; 0: for none.

@@ -102,6 +102,10 @@ func (p Profile) Check(of KeyType) error {
 		return fmt.Errorf("it names no extended key usage; name what its signatures are for, such as codeSigning")
 	case of == Root && len(p.ExtendedKeyUsage) > 0:
 		return fmt.Errorf("the certificate of a ROOT key has no extended key usage; remove it")
+	case !authority && slices.ContainsFunc(p.ExtendedKeyUsage, signsStatuses) && (len(p.ExtendedKeyUsage) > 1 || len(p.KeyUsage) > 1):
+		return fmt.Errorf("a key that signs certificate statuses does nothing else; name extended key usage OCSPSigning and key usage digitalSignature alone")
+	case !authority && slices.ContainsFunc(p.ExtendedKeyUsage, signsStatuses) && p.Validity > MaxResponderValidity:
+		return fmt.Errorf("nobody can ask whether the certificate of a key that signs certificate statuses is revoked; make its validity at most %d days", int(MaxResponderValidity.Hours()/24))
 	case !authority && p.CRLURL != "":
 		return fmt.Errorf("an %s key has no revocation list; remove the URL of one", of)
 	}

@@ -50,19 +50,34 @@ func TestTheProfileOfACertificateHasBounds(t *testing.T) {
 		"CA with a purpose":         {law.CA, func(p *law.Profile) { p.ExtendedKeyUsage = []string{"codeSigning"} }, ""},
 		"a purpose twice":           {law.CA, func(p *law.Profile) { p.ExtendedKeyUsage = []string{"codeSigning", "codeSigning"} }, "named twice"},
 		"a purpose nobody knows":    {law.CA, func(p *law.Profile) { p.ExtendedKeyUsage = []string{"signing"} }, "neither a known name"},
-		"list of an FW key":         {law.Firmware, func(p *law.Profile) { p.CRLURL = "http://x" }, "an FW key has no revocation list"},
-		"list":                      {law.CA, func(p *law.Profile) { p.CRLURL = "http://ca.example/crl" }, ""},
-		"list over TLS":             {law.CA, func(p *law.Profile) { p.CRLURL = "https://ca.example/crl" }, ""},
-		"list in a file":            {law.CA, func(p *law.Profile) { p.CRLURL = "file:///crl" }, "must begin with http"},
-		"list at a long address":    {law.CA, func(p *law.Profile) { p.CRLURL = "http://" + strings.Repeat("x", 500) }, "bytes long"},
-		"no name":                   {law.CA, func(p *law.Profile) { p.Subject = law.Name{Organization: "Acme"} }, "no common name"},
-		"longest name":              {law.CA, func(p *law.Profile) { p.Subject.CommonName = strings.Repeat("x", 64) }, ""},
-		"name too long":             {law.CA, func(p *law.Profile) { p.Subject.CommonName = strings.Repeat("x", 65) }, "common name of its subject"},
-		"name of two lines":         {law.CA, func(p *law.Profile) { p.Subject.Organization = "a\nb" }, "organization of its subject"},
-		"country":                   {law.CA, func(p *law.Profile) { p.Subject.Country = "DE" }, ""},
-		"country of one letter":     {law.CA, func(p *law.Profile) { p.Subject.Country = "D" }, "two capital letters"},
-		"country in small letters":  {law.CA, func(p *law.Profile) { p.Subject.Country = "de" }, "two capital letters"},
-		"country that is none":      {law.CA, func(p *law.Profile) { p.Subject.Country = "Germany" }, "country of its subject"},
+		"statuses":                  {law.Firmware, func(p *law.Profile) { p.ExtendedKeyUsage = []string{"OCSPSigning"} }, ""},
+		"statuses by number, and code": {law.Firmware, func(p *law.Profile) { p.ExtendedKeyUsage = append(p.ExtendedKeyUsage, "1.3.6.1.5.5.7.3.9") },
+			"does nothing else"},
+		"statuses, and commitments": {law.Firmware, func(p *law.Profile) {
+			p.ExtendedKeyUsage, p.KeyUsage = []string{"OCSPSigning"}, append(p.KeyUsage, law.ContentCommitment)
+		}, "does nothing else"},
+		"statuses for longest": {law.Firmware, func(p *law.Profile) {
+			p.ExtendedKeyUsage, p.Validity = []string{"OCSPSigning"}, law.MaxResponderValidity
+		}, ""},
+		"statuses for too long": {law.Firmware, func(p *law.Profile) {
+			p.ExtendedKeyUsage, p.Validity = []string{"OCSPSigning"}, law.MaxResponderValidity+time.Second
+		}, "at most 366 days"},
+		"CA above statuses": {law.CA, func(p *law.Profile) {
+			p.ExtendedKeyUsage, p.Validity = []string{"OCSPSigning", "clientAuth"}, law.MaxCertificateValidity
+		}, ""},
+		"list of an FW key":        {law.Firmware, func(p *law.Profile) { p.CRLURL = "http://x" }, "an FW key has no revocation list"},
+		"list":                     {law.CA, func(p *law.Profile) { p.CRLURL = "http://ca.example/crl" }, ""},
+		"list over TLS":            {law.CA, func(p *law.Profile) { p.CRLURL = "https://ca.example/crl" }, ""},
+		"list in a file":           {law.CA, func(p *law.Profile) { p.CRLURL = "file:///crl" }, "must begin with http"},
+		"list at a long address":   {law.CA, func(p *law.Profile) { p.CRLURL = "http://" + strings.Repeat("x", 500) }, "bytes long"},
+		"no name":                  {law.CA, func(p *law.Profile) { p.Subject = law.Name{Organization: "Acme"} }, "no common name"},
+		"longest name":             {law.CA, func(p *law.Profile) { p.Subject.CommonName = strings.Repeat("x", 64) }, ""},
+		"name too long":            {law.CA, func(p *law.Profile) { p.Subject.CommonName = strings.Repeat("x", 65) }, "common name of its subject"},
+		"name of two lines":        {law.CA, func(p *law.Profile) { p.Subject.Organization = "a\nb" }, "organization of its subject"},
+		"country":                  {law.CA, func(p *law.Profile) { p.Subject.Country = "DE" }, ""},
+		"country of one letter":    {law.CA, func(p *law.Profile) { p.Subject.Country = "D" }, "two capital letters"},
+		"country in small letters": {law.CA, func(p *law.Profile) { p.Subject.Country = "de" }, "two capital letters"},
+		"country that is none":     {law.CA, func(p *law.Profile) { p.Subject.Country = "Germany" }, "country of its subject"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := profileOf(c.of)

@@ -16,6 +16,7 @@ func TestWhatAKeyIsNeverChanges(t *testing.T) {
 	}{
 		"type":                  {"ca", func(k *law.Key) { k.Type = law.Firmware }, "key ca: its type never changes; make a new key"},
 		"algorithm":             {"fw-dev", func(k *law.Key) { k.Algorithm = law.P384 }, "its algorithm never changes"},
+		"what it signs":         {"fw-dev", func(k *law.Key) { k.Profile = responder() }, "its extended key usage OCSPSigning never changes"},
 		"hash":                  {"fw-dev", func(k *law.Key) { k.Hash = law.SHA384 }, "its hash never changes"},
 		"a scheme less":         {"rsa", func(k *law.Key) { k.Schemes = k.Schemes[:1] }, "its signature schemes never changes"},
 		"keystore":              {"fw-dev", func(k *law.Key) { k.Keystore = "hsm" }, "its keystore and key pair never changes"},

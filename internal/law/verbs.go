@@ -231,6 +231,8 @@ func checkKeys(who SubjectID, ask Ask, f Facts) error {
 			return refuse(Impossible, "key %s is named twice", a.Key)
 		case known && k.Type == Root:
 			return refuse(Impossible, "key %s is a ROOT key; it cannot be used in an operation", a.Key)
+		case known && k.Responder():
+			return refuse(Impossible, "key %s signs certificate statuses; it cannot be used in an operation", a.Key)
 		case !f.Holds(who, Orderer, a.Key):
 			return refuse(Forbidden, "key %q is unknown, or none of your orderer roles covers it", a.Key)
 		case k.State != KeyActive:

@@ -42,10 +42,11 @@ func (f Facts) WhoCan(id KeyID) (WhoCan, bool) {
 	c := f.crowd()
 	w := WhoCan{Key: id, Type: k.Type, State: k.State, Requirement: k.Requirement}
 	administrators := c.administrators(f.Roles())
-	if k.Type == Root {
+	switch {
+	case k.Type == Root:
 		w.Administrators, w.Needed = c.ids(administrators), f.Administration().Administrators
 		w.Persons = c.samePeople(administrators)
-	} else {
+	case !k.Responder(): // which the server alone signs with
 		t := c.team(k)
 		w.Orderers, w.Approvers, w.Persons = c.ids(t.orderers), c.ids(t.approvers), c.samePeople(slices.Concat(t.orderers, t.approvers))
 		for _, o := range t.orderers {

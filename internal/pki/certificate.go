@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -130,8 +131,15 @@ func template(key law.Key, now time.Time, serial *big.Int) (*x509.Certificate, e
 	if t.UnknownExtKeyUsage, err = purposes(profile); err != nil {
 		return nil, fmt.Errorf("key %s: %w", key.ID, err)
 	}
+	if key.Responder() {
+		t.ExtraExtensions = []pkix.Extension{{Id: oidNoCheck, Value: asn1.NullBytes}}
+	}
 	return t, nil
 }
+
+// oidNoCheck is id-pkix-ocsp-nocheck: whoever asks for the status of a certificate does not go on to ask for that of the
+// responder's (RFC 6960 section 4.2.2.2.1).
+var oidNoCheck = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}
 
 // profileOf returns the profile of a key, checked.
 func profileOf(key law.Key) (law.Profile, error) {
@@ -146,6 +154,13 @@ func profileOf(key law.Key) (law.Profile, error) {
 
 // keyIdentifier is the leftmost 160 bits of the SHA-256 of the public key (RFC 7093 section 2, method 1).
 func keyIdentifier(spki []byte) ([]byte, error) {
+	public, err := publicKeyBits(spki)
+	sum := sha256.Sum256(public)
+	return sum[:20], err
+}
+
+// publicKeyBits is the subjectPublicKey of a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
+func publicKeyBits(spki []byte) ([]byte, error) {
 	var info struct {
 		Algorithm asn1.RawValue
 		Key       asn1.BitString
@@ -153,8 +168,7 @@ func keyIdentifier(spki []byte) ([]byte, error) {
 	if rest, err := asn1.Unmarshal(spki, &info); err != nil || len(rest) > 0 {
 		return nil, errors.New("its public key is no SubjectPublicKeyInfo")
 	}
-	sum := sha256.Sum256(info.Key.RightAlign())
-	return sum[:20], nil
+	return info.Key.RightAlign(), nil
 }
 
 // check says whether the authority can sign for this use now.

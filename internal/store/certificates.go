@@ -38,6 +38,16 @@ func (r *Reader) Certificates(key law.KeyID, after law.CertificateID, limit int)
 	return r.certificates(`keyid <> '' AND id > $1 ORDER BY id LIMIT $2`, string(after), limit)
 }
 
+// CertificateBySerial reads the certificate that a key has issued, or is issuing, with the serial number (lower-case hex). It
+// is false if there is none.
+func (r *Reader) CertificateBySerial(issuer law.KeyID, serial string) (law.Certificate, bool, error) {
+	all, err := r.certificates(`issuer = $1 AND issuer <> '' AND serial = $2`, string(issuer), serial)
+	if err != nil || len(all) == 0 {
+		return law.Certificate{}, false, err
+	}
+	return all[0], true, nil
+}
+
 // RevokedBy lists the certificates that a key pair has issued and that are revoked, oldest first: of each its serial number
 // and its revocation.
 func (r *Reader) RevokedBy(issuer law.KeyID, fingerprint string) ([]law.Certificate, error) {

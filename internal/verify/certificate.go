@@ -70,6 +70,8 @@ func (f *Fold) certified(e *audit.Event) error {
 		return f.requestResult(e)
 	case audit.RevocationListAccepted:
 		return f.listAccepted(e)
+	case audit.StatusesPermitted:
+		return f.statusesPermitted(e)
 	default:
 		return f.listResult(e)
 	}

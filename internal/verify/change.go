@@ -145,8 +145,8 @@ func outlasts(was, k law.Key) error {
 	case was.State == law.KeyRevoked && k.State != law.KeyRevoked:
 		return breaks("section 5", "key %s is revoked for ever", k.ID)
 	case was.Type != k.Type || was.Algorithm != k.Algorithm || was.Hash != k.Hash || !slices.Equal(was.Schemes, k.Schemes) ||
-		was.Keystore != k.Keystore || was.Adopted != k.Adopted || was.MayLeave != k.MayLeave:
-		return breaks("section 5", "type, algorithm, hash, schemes, keystore and origin of key %s never change", k.ID)
+		answers(was) != answers(k) || was.Keystore != k.Keystore || was.Adopted != k.Adopted || was.MayLeave != k.MayLeave:
+		return breaks("section 5", "type, algorithm, hash, schemes, keystore and origin of key %s never change, and neither does whether it signs certificate statuses", k.ID)
 	case !samePair(was, k) && (k.Version <= was.Version || k.Adopted != "" || was.State == law.KeyRevoked):
 		return breaks("section 5", "the key pair of key %s is another, but no newer one that it may have", k.ID)
 	}

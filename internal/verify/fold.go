@@ -225,7 +225,7 @@ func (f *Fold) read(e *audit.Event) error {
 		return f.sessionSettled(e, law.SessionExpired)
 	case audit.CertificateAccepted, audit.CertificateIssued, audit.CertificateFailed, audit.CertificateImported, audit.CertificateRevoked,
 		audit.CertificateRequestAccepted, audit.CertificateRequestSigned, audit.CertificateRequestFailed,
-		audit.RevocationListAccepted, audit.RevocationListIssued, audit.RevocationListFailed:
+		audit.RevocationListAccepted, audit.RevocationListIssued, audit.RevocationListFailed, audit.StatusesPermitted:
 		return f.certified(e)
 	case audit.SignedIn:
 		return f.signedIn(e)

@@ -215,7 +215,7 @@ func (f *Fold) checkKey(o *operation, k law.KeyGrant, valid int64) error {
 	recorded, listed := o.eligible[k.Key]
 	digests := func(a law.Artifact) bool { return a.Hash == now.Hash }
 	switch {
-	case !known || now.State != law.KeyActive || now.Type == law.Root:
+	case !known || now.State != law.KeyActive || now.Type == law.Root || answers(now):
 		return breaks("rule 1", "key %s cannot be used in an operation", k.Key)
 	case !f.world.orderers[k.Key].has(o.orderer):
 		return breaks("rule 1", "%s has no orderer role on key %s", o.orderer, k.Key)

@@ -131,6 +131,8 @@ func shapeOf(t audit.Type) (must, may fields, known bool) {
 		return onList, fSession | fSessionDescription | fRequest, true
 	case audit.RevocationListFailed:
 		return onList | fReason, fSession | fSessionDescription | fRequest, true
+	case audit.StatusesPermitted:
+		return onCertificate | fFingerprint | fCount | fLease, fRequest, true
 	case audit.IntegrityViolation:
 		return fBatch | fReason, fActor | fOperation | fOrder | fKey | fRequest | fRoute, true
 	}
