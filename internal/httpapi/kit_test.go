@@ -18,6 +18,7 @@ import (
 	"example.org/keyserver/api"
 	"example.org/keyserver/client"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/pki"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -68,7 +69,8 @@ func (c *conforming) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *conforming) check(r *http.Request, answer *http.Response, body []byte) {
 	what := r.Method + " " + r.URL.Path + ": "
 	cached := "no-store"
-	if strings.HasPrefix(r.URL.Path, "/crl/") && answer.StatusCode == http.StatusOK {
+	status := strings.HasPrefix(r.URL.Path, "/ocsp/") && len(body) > len(pki.StatusUnauthorized()) // else it is without a signature
+	if (status || strings.HasPrefix(r.URL.Path, "/crl/")) && answer.StatusCode == http.StatusOK {
 		cached = "public, max-age=3600"
 	}
 	for header, want := range map[string]string{

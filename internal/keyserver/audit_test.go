@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
+
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/keystoretest"
@@ -66,7 +68,7 @@ var unwritten = []audit.Type{
 }
 
 func TestEveryTypeOfEventIsWritten(t *testing.T) {
-	k := hierarchy(t)
+	k := testkit.NewWith(t, testkit.Options{World: testkit.Responding})
 	everyCertificateEvent(k)
 	everySessionEvent(k)
 	ask := testkit.Ask("fw-one")
@@ -128,6 +130,7 @@ func everyCertificateEvent(k *testkit.Kit) {
 	if _, err := k.Keyserver.RevokeCertificate(k.Context(), k.Caller("adam"), underOperation(k, "fw-dev").ID, "superseded", "old"); err != nil {
 		k.Fatal(err)
 	}
+	wantStatus(k, "its own", underOperation(k, "status-ca"), ocsp.Good)
 	k.Beat() // makes the revocation list
 	s := k.ActiveSession(nil)
 	request, err := k.Keyserver.CertificateRequest(k.Context(), k.Caller("ada"), s.ID, "fw-dev")

@@ -39,6 +39,8 @@ func (k *Kit) checkCalls() {
 			attempts[e.Certificate.Issuer]++
 		case audit.CertificateRequestAccepted, audit.RevocationListAccepted:
 			attempts[e.Key]++
+		case audit.StatusesPermitted: // of which it is not said how many were signed
+			attempts[e.Key] += e.Count
 		case audit.CertificateIssued:
 			signed[e.Certificate.Issuer]++
 		case audit.CertificateRequestSigned, audit.RevocationListIssued:

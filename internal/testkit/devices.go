@@ -7,7 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"math/big"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/law"
@@ -31,6 +34,53 @@ func Factory(duplicates law.DuplicateRule) func(*law.Configuration) {
 			}
 		}
 	}
+}
+
+// Responding is [Factory] with two keys that sign certificate statuses, status-ca and status-root, which olga sees. See
+// [Kit.CertifyResponders].
+func Responding(c *law.Configuration) {
+	Factory(law.DuplicatesReplaced)(c)
+	for _, id := range []law.KeyID{"status-ca", "status-root"} {
+		key := Key(id, 2)
+		key.Profile = &law.Profile{
+			Subject: law.Name{Country: "DE", Organization: "Example", CommonName: string(id)}, Validity: 90 * Day,
+			KeyUsage: []law.KeyUsage{law.DigitalSignature}, ExtendedKeyUsage: []string{"OCSPSigning"},
+		}
+		c.Keys = append(c.Keys, key)
+		c.Roles[0].Keys = append(c.Roles[0].Keys, id)
+	}
+}
+
+// CertifyResponders has root and ca-dev issue their certificates and those of the keys of [Responding]: of status-root by
+// root, in a session, and of status-ca by ca-dev, under an operation.
+func (k *Kit) CertifyResponders() {
+	k.Helper()
+	k.Certify("root")
+	k.Certify("ca-dev")
+	k.Certify("status-root")
+	_, err := k.CertificateOrder(k.Lot(1), "status-ca", "responder")
+	k.must(err)
+}
+
+// Status asks whether a certificate is good, as those do who have been given it.
+func (k *Kit) Status(c keyserver.Certificate) (*ocsp.Response, error) {
+	k.Helper()
+	of, err := x509.ParseCertificate(c.Path[0])
+	k.must(err)
+	issuer, err := x509.ParseCertificate(c.Path[1])
+	k.must(err)
+	request := k.StatusRequest(of.SerialNumber, c.Path[1])
+	return ocsp.ParseResponse(k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{Request: "outside"}, request).DER, issuer)
+}
+
+// StatusRequest asks for the status of what has the serial number, by the issuer, whose certificate is DER.
+func (k *Kit) StatusRequest(serial *big.Int, issuer []byte) []byte {
+	k.Helper()
+	by, err := x509.ParseCertificate(issuer)
+	k.must(err)
+	request, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial}, by, nil)
+	k.must(err)
+	return request
 }
 
 // NewDeviceKey makes the key of a device.

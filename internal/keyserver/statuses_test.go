@@ -1,0 +1,244 @@
+package keyserver_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keyserver"
+	"example.org/keyserver/internal/keystore/keystoretest"
+	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/pki"
+	"example.org/keyserver/internal/testkit"
+)
+
+func responding(t *testing.T) *testkit.Kit {
+	k := testkit.NewWith(t, testkit.Options{World: testkit.Responding})
+	k.CertifyResponders()
+	return k
+}
+
+// signedBy counts what the keystore was asked to sign with a key.
+func signedBy(k *testkit.Kit, key law.KeyID) int {
+	n := 0
+	for _, p := range k.Keystore.Calls() {
+		if p.Key().ID == key {
+			n++
+		}
+	}
+	return n
+}
+
+func wantStatus(k *testkit.Kit, what string, c keyserver.Certificate, status int) *ocsp.Response {
+	k.Helper()
+	got, err := k.Status(c)
+	if err != nil {
+		k.Fatalf("%s: %v", what, err)
+	}
+	this := k.Clock.Now().Truncate(time.Second)
+	if got.Status != status || got.ThisUpdate.After(this) || this.Sub(got.ThisUpdate) >= law.StatusRenewal || got.NextUpdate.Sub(got.ThisUpdate) != law.StatusValidity {
+		k.Errorf("%s: status %d at %v from %v to %v", what, got.Status, this, got.ThisUpdate, got.NextUpdate)
+	}
+	return got
+}
+
+func wantNoStatus(k *testkit.Kit, what string, c keyserver.Certificate, want ocsp.ResponseStatus) {
+	k.Helper()
+	var said ocsp.ResponseError
+	if got, err := k.Status(c); !errors.As(err, &said) || said.Status != want {
+		k.Errorf("%s: %v, %+v; want %v", what, err, got, want)
+	}
+}
+
+func TestAStatusIsGoodUntilTheCertificateIsRevoked(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(2), "SN-1")
+	wantStatus(k, "new", c, ocsp.Good)
+	k.Clock.Step(5 * time.Second)
+	if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "read out"); err != nil {
+		t.Fatal(err)
+	}
+	at := k.Clock.Now().Truncate(time.Second)
+	got := wantStatus(k, "revoked", c, ocsp.Revoked)
+	if got.RevocationReason != ocsp.KeyCompromise || !got.RevokedAt.Equal(at) || got.Certificate.Subject.CommonName != "status-ca" {
+		t.Errorf("for %d at %v, by %s", got.RevocationReason, got.RevokedAt, got.Certificate.Subject)
+	}
+}
+
+func TestTheStatusOfACAKeysCertificateIsToldByAResponderOfROOT(t *testing.T) {
+	k := responding(t)
+	ca, err := k.Keyserver.CurrentCertificate(k.Context(), k.Caller("ada"), "ca-dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := wantStatus(k, "ca-dev", ca, ocsp.Good); got.Certificate.Subject.CommonName != "status-root" {
+		t.Errorf("signed by %s", got.Certificate.Subject)
+	}
+}
+
+// Nobody is told anything of what is not there, and no key is used for it.
+func TestOfWhatWasNotIssuedThereIsNoStatus(t *testing.T) {
+	k := responding(t)
+	o := k.Lot(5)
+	c := mustIssue(k, o, "SN-1")
+	k.Keystore.Fail(errors.New("no HSM"))
+	_, err := k.IssueDevice(o, "2", k.DeviceRequest("SN-2", k.NewDeviceKey()))
+	testkit.Unavailable(t, "a failure", err, "keystore")
+	k.Keystore.Hook(keystoretest.Hooks{})
+	page, err := k.Keyserver.DeviceCertificates(k.Context(), k.Caller("olga"), keyserver.DeviceFilter{Operation: o.ID, Page: keyserver.Page{Limit: 10}})
+	if err != nil || len(page.Certificates) != 2 {
+		t.Fatalf("%v, %d certificates", err, len(page.Certificates))
+	}
+	failed := page.Certificates[1]
+	asked := signedBy(k, "status-ca")
+	described, err := pki.Describe(failed.TBS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := k.StatusRequest(described.SerialNumber, c.Path[1])
+	answer := k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{}, request)
+	if string(answer.DER) != string(pki.StatusUnauthorized()) || answer.For != 0 {
+		t.Errorf("of one that failed: %x for %v", answer.DER, answer.For)
+	}
+	request = k.StatusRequest(described.SerialNumber.Add(described.SerialNumber, described.SerialNumber), c.Path[1])
+	if answer = k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{}, request); string(answer.DER) != string(pki.StatusUnauthorized()) {
+		t.Errorf("of none: %x", answer.DER)
+	}
+	if answer = k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{}, []byte("what?")); string(answer.DER) != string(pki.StatusMalformed()) {
+		t.Errorf("malformed: %x", answer.DER)
+	}
+	if signedBy(k, "status-ca") != asked || len(k.EventsOf("", audit.StatusesPermitted)) != 0 {
+		t.Error("a key was used, or leave was taken")
+	}
+}
+
+func TestAStatusIsSignedOnceAnHourAndWhenItChanges(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(2), "SN-1")
+	wantStatus(k, "new", c, ocsp.Good)
+	wantSigned := func(what string, want int) {
+		t.Helper()
+		if got := signedBy(k, "status-ca"); got != want {
+			t.Errorf("%s: signed %d times, want %d", what, got, want)
+		}
+	}
+	wantSigned("the first", 1)
+	k.Clock.Step(law.StatusRenewal - time.Second)
+	wantStatus(k, "within the hour", c, ocsp.Good)
+	wantSigned("within the hour", 1)
+	k.Clock.Step(time.Second)
+	wantStatus(k, "an hour later", c, ocsp.Good)
+	wantSigned("an hour later", 2)
+	if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "superseded", "new"); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(k, "revoked", c, ocsp.Revoked)
+	wantStatus(k, "revoked, again", c, ocsp.Revoked)
+	wantSigned("revoked", 3)
+	k.Restart()
+	wantStatus(k, "after a restart", c, ocsp.Revoked)
+	wantSigned("after a restart", 4)
+}
+
+// The leave is in the audit log before the first status is signed, says how many there may be, and is taken again when its
+// time is over.
+func TestLeaveToSignStatusesIsInTheAuditLog(t *testing.T) {
+	k := responding(t)
+	o := k.Lot(3)
+	one, two := mustIssue(k, o, "SN-1"), mustIssue(k, o, "SN-2")
+	k.Keystore.Fail(errors.New("no HSM"))
+	wantNoStatus(k, "without an HSM", one, ocsp.TryLater)
+	k.Keystore.Hook(keystoretest.Hooks{})
+	events := k.EventsOf("", audit.StatusesPermitted)
+	if len(events) != 1 {
+		t.Fatalf("%d events", len(events))
+	}
+	e := events[0]
+	if e.Key != "status-ca" || e.Count != law.MaxStatuses || e.Lease != k.Clock.Now().Add(law.StatusLease).UnixMilli() || e.Actor != nil ||
+		e.Certificate.Issuer != "ca-dev" || e.Request != "outside" {
+		t.Errorf("event %+v", e)
+	}
+	wantStatus(k, "one", one, ocsp.Good)
+	wantStatus(k, "two", two, ocsp.Good)
+	if n := len(k.EventsOf("", audit.StatusesPermitted)); n != 1 {
+		t.Errorf("%d events for two statuses", n)
+	}
+	k.Clock.Step(law.StatusLease)
+	wantStatus(k, "an hour later", one, ocsp.Good)
+	if n := len(k.EventsOf("", audit.StatusesPermitted)); n != 2 {
+		t.Errorf("%d events an hour later", n)
+	}
+}
+
+func TestAResponderKeyThatIsNotInOrderTellsNothing(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	wantStatus(k, "in order", c, ocsp.Good)
+	own, err := k.Keyserver.CurrentCertificate(k.Context(), k.Caller("ada"), "status-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(k, "its own", own, ocsp.Good)
+	k.Clock.Step(90 * testkit.Day)
+	wantNoStatus(k, "with a certificate that has expired", c, ocsp.Unauthorized)
+	if _, err := k.CertificateOrder(k.Lot(1), "status-ca", "responder"); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(k, "renewed", c, ocsp.Good)
+	if own, err = k.Keyserver.CurrentCertificate(k.Context(), k.Caller("ada"), "status-ca"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Keyserver.RevokeCertificate(k.Context(), k.Caller("ada"), own.ID, "keyCompromise", "lost"); err != nil {
+		t.Fatal(err)
+	}
+	wantNoStatus(k, "with a certificate that is revoked, and one that has expired", c, ocsp.Unauthorized)
+	if _, err := k.CertificateOrder(k.Lot(1), "status-ca", "responder"); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(k, "renewed again", c, ocsp.Good)
+	if _, err := k.Keyserver.DisableKey(k.Context(), k.Caller("ada"), "status-ca", "suspicious"); err != nil {
+		t.Fatal(err)
+	}
+	wantNoStatus(k, "of a disabled key", c, ocsp.Unauthorized)
+}
+
+func TestWhileTheClockIsHeldNoStatusIsTold(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	wantStatus(k, "before", c, ocsp.Good)
+	k.Beat()
+	k.Clock.Step(-time.Minute)
+	wantNoStatus(k, "while the clock is behind", c, ocsp.TryLater)
+}
+
+func TestManyStatusesAtOnceTakeOneLeave(t *testing.T) {
+	k := responding(t)
+	const devices, askers = 40, 3
+	o := k.Lot(devices)
+	var all []keyserver.Certificate
+	for i := range devices {
+		all = append(all, mustIssue(k, o, fmt.Sprintf("SN-%d", i)))
+	}
+	var wait sync.WaitGroup
+	for range askers {
+		for _, c := range all {
+			wait.Go(func() {
+				if got, err := k.Status(c); err != nil || got.Status != ocsp.Good {
+					t.Errorf("%s: %v", c.Device, err)
+				}
+			})
+		}
+	}
+	wait.Wait()
+	if n := len(k.EventsOf("", audit.StatusesPermitted)); n != 1 {
+		t.Errorf("%d events", n)
+	}
+	if n := signedBy(k, "status-ca"); n < devices || n > devices*askers {
+		t.Errorf("signed %d times", n)
+	}
+}
