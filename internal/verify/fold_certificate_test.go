@@ -100,3 +100,39 @@ func TestAZ04_AForgedRevocationListIsFound(t *testing.T) {
 		}},
 	})
 }
+
+// AZ-04
+func TestAZ04_AForgedLeaveToSignStatusesIsFound(t *testing.T) {
+	wantRefused(t, map[string]forgery{
+		"with a key for code":          retold("section 3", func(e *audit.Event) { e.Key = "fw-zero" }, audit.StatusesPermitted),
+		"with a CA key":                retold("section 3", func(e *audit.Event) { e.Key = "ca" }, audit.StatusesPermitted),
+		"with an unknown key":          retold("section 3", func(e *audit.Event) { e.Key = "none" }, audit.StatusesPermitted),
+		"by another key pair":          retold("section 3", func(e *audit.Event) { e.Fingerprint = strings.Repeat("0", 64) }, audit.StatusesPermitted),
+		"by a certificate that is not": retold("section 3", certificate(func(c *audit.Certificate) { c.ID = "none" }), audit.StatusesPermitted),
+		"by one that is another":       retold("section 3", certificate(func(c *audit.Certificate) { c.NotAfter++ }), audit.StatusesPermitted),
+		"by that of another key": {"section 3", func(l *log) int {
+			issued := l.events[l.find(0, audit.CertificateIssued, func(e audit.Event) bool { return e.Key == "fw-ed" })]
+			i := l.find(0, audit.StatusesPermitted)
+			l.edit(i, func(e *audit.Event) { e.Certificate = issued.Certificate })
+			return i
+		}},
+		"before it is issued": {"section 3", func(l *log) int {
+			permitted := l.events[l.find(0, audit.StatusesPermitted)]
+			accepted := l.find(0, audit.OrderAccepted, func(e audit.Event) bool { return e.Certificate != nil && e.Certificate.Key == "status" })
+			return l.tell(accepted+1, permitted, func(e *audit.Event) { e.Time = l.events[accepted].Time; e.Lease = e.Time + 1 })
+		}},
+		"after it is revoked": {"section 3", func(l *log) int {
+			i := l.find(0, audit.StatusesPermitted)
+			permitted := l.events[i]
+			revoked := l.events[l.find(0, audit.CertificateRevoked, func(e audit.Event) bool { return e.Operation == "" })]
+			l.tell(i, revoked, func(e *audit.Event) {
+				e.Time, e.Key, e.Certificate = permitted.Time, "status", permitted.Certificate
+				certificate(func(c *audit.Certificate) { c.Code = "keyCompromise" })(e)
+			})
+			return i + 1
+		}},
+		"for more":    retold("section 3", func(e *audit.Event) { e.Count = law.MaxStatuses + 1 }, audit.StatusesPermitted),
+		"for longer":  retold("section 3", func(e *audit.Event) { e.Lease++ }, audit.StatusesPermitted),
+		"for no time": retold("section 3", func(e *audit.Event) { e.Lease = e.Time }, audit.StatusesPermitted),
+	})
+}

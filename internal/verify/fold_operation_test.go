@@ -100,6 +100,13 @@ func TestAT01_AForgedCreationIsFound(t *testing.T) {
 			created, _ := l.quorum()
 			return created
 		}},
+		"with a key that signs statuses": {"rule 1", func(l *log) int {
+			key := l.find(0, audit.ConfigurationChanged, func(e audit.Event) bool { return e.Configuration.ID == "fw-two" })
+			l.edit(key, replaceValue(`"profile":null`, `"profile":{"crlurl":"","extendedkeyusage":["1.3.6.1.5.5.7.3.9"],"keyusage":["digitalSignature"],"pathlen":0,`+
+				`"subject":{"commonname":"x","country":"","locality":"","organization":"","organizationalunit":"","province":""},"validityms":1000}`))
+			created, _ := l.quorum()
+			return created
+		}},
 		"without artifacts that the key needs": {"rule 1", func(l *log) int {
 			key := l.find(0, audit.ConfigurationChanged, func(e audit.Event) bool { return e.Configuration.ID == "fw-two" })
 			l.edit(key, replaceValue(`"artifactsneeded":false`, `"artifactsneeded":true`))

@@ -332,8 +332,10 @@ func TestWhatNeverChangesDoesNotChangeInASessionEither(t *testing.T) {
 	form := func(f forgery) forgery { f.rule = "the form of the configuration"; return f }
 	role := []func(audit.Event) bool{in("changes"), configures("auditors")}
 	wantUntold(t, map[string]forgery{
-		"a key's type":                      changed(`"type":"FW"`, `"type":"CA"`, key...),
-		"a key's algorithm":                 changed(`"algorithm":"ECDSA-P256"`, `"algorithm":"ECDSA-P384"`, key...),
+		"a key's type":      changed(`"type":"FW"`, `"type":"CA"`, key...),
+		"a key's algorithm": changed(`"algorithm":"ECDSA-P256"`, `"algorithm":"ECDSA-P384"`, key...),
+		"that a key signs no statuses": changed(`"profile":null`, `"profile":{"crlurl":"","extendedkeyusage":["OCSPSigning"],"keyusage":["digitalSignature"],"pathlen":0,`+
+			`"subject":{"commonname":"x","country":"","locality":"","organization":"","organizationalunit":"","province":""},"validityms":1000}`, key...),
 		"a key's hash":                      changed(`"hash":"SHA-256"`, `"hash":"SHA-384"`, key...),
 		"a key's schemes":                   changed(`"schemes":["ECDSA"]`, `"schemes":["ECDSA","EdDSA"]`, key...),
 		"a key's keystore":                  changed(`"keystore":"software"`, `"keystore":"hsm"`, key...),

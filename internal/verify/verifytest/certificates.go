@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
+
 	"example.org/keyserver/internal/keyserver"
 	"example.org/keyserver/internal/keystore/keystoretest"
 	"example.org/keyserver/internal/law"
@@ -42,8 +44,12 @@ func hierarchy(c *law.Configuration, key func(law.KeyID, int) law.Key) {
 		Identity: "serial-number", Algorithms: []law.Algorithm{law.P256}, NoExpiry: true, KeyUsage: []law.KeyUsage{law.DigitalSignature},
 		ExtendedKeyUsage: []string{"clientAuth"}, Extensions: []law.DeviceExtension{{ID: "1.3.6.1.4.1.99999.1", Value: []byte{5, 0}}}, Duplicates: law.DuplicatesRefused,
 	}
-	c.Keys = append(c.Keys, authority("root", law.Root, 20, 1), ca)
-	c.Roles = append(c.Roles, law.Role{ID: "ca-orderers", Kind: law.Orderer, Keys: []law.KeyID{"ca"}, Members: []law.SubjectID{"olga"}})
+	status := key("status", 0)
+	status.Profile = &law.Profile{
+		Subject: law.Name{CommonName: "status"}, Validity: year / 4, KeyUsage: []law.KeyUsage{law.DigitalSignature}, ExtendedKeyUsage: []string{"OCSPSigning"},
+	}
+	c.Keys = append(c.Keys, authority("root", law.Root, 20, 1), ca, status)
+	c.Roles = append(c.Roles, law.Role{ID: "ca-orderers", Kind: law.Orderer, Keys: []law.KeyID{"ca", "status"}, Members: []law.SubjectID{"olga"}})
 }
 
 // certificates is what happens to certificates and revocation lists.
@@ -106,8 +112,29 @@ func (w *World) Certify(s keyserver.Session, of law.KeyID) error {
 
 // order has ca issue the certificate of fw-zero under an operation, as olga.
 func (w *World) order(o keyserver.Operation, idempotencyKey string) (keyserver.Certificate, error) {
-	return w.Server.PlaceCertificateOrder(w.Context(), w.Caller("olga"), o.ID,
-		keyserver.CertificateOrder{Issuer: "ca", Key: "fw-zero", IdempotencyKey: idempotencyKey})
+	return w.orderOf("fw-zero", o, idempotencyKey)
+}
+
+func (w *World) orderOf(of law.KeyID, o keyserver.Operation, idempotencyKey string) (keyserver.Certificate, error) {
+	return w.Server.PlaceCertificateOrder(w.Context(), w.Caller("olga"), o.ID, keyserver.CertificateOrder{Issuer: "ca", Key: of, IdempotencyKey: idempotencyKey})
+}
+
+// statuses is what happens when somebody outside asks for the status of certificates.
+func (w *World) statuses(of keyserver.Certificate) {
+	w.Helper()
+	_, err := w.orderOf("status", w.Create("olga", 1, nil, "ca"), "1")
+	w.must(err)
+	issuer, err := x509.ParseCertificate(of.Path[1])
+	w.must(err)
+	device, err := x509.ParseCertificate(of.DER)
+	w.must(err)
+	request, err := ocsp.CreateRequest(device, issuer, nil)
+	w.must(err)
+	for range 2 {
+		_, err = ocsp.ParseResponse(w.Server.CertificateStatus(w.Context(), keyserver.Caller{Request: "outside"}, request).DER, issuer)
+		w.must(err)
+		w.Step(law.StatusLease)
+	}
 }
 
 // lost asks for a certificate that cannot be stored.
@@ -187,4 +214,5 @@ func (w *World) devices() {
 	_, err = w.Server.RevokeDeviceCertificate(w.Context(), w.Caller("anna"), second.ID, "keyCompromise", "lost")
 	w.must(err)
 	w.must(w.Server.Beat(w.Context())) // makes the next list
+	w.statuses(second)
 }
