@@ -53,6 +53,7 @@ bench: build
 	./scripts/need $(BENCH_NEEDS)
 	go run ./e2e/bench $(BENCH)
 	go test -run '^$$' -bench DeviceCertificates -benchtime 2000x ./internal/httpapi
+	go test -run '^$$' -bench CertificateStatuses -benchtime 900x ./internal/httpapi
 
 # Seeds the well-known shortcuts into the law, one by one: its tests must catch each.
 mutants:

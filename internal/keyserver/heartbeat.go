@@ -88,6 +88,7 @@ func (k *Keyserver) Beat(ctx context.Context) error {
 		k.closeAttempts(ctx, 0, "no result within the attempt's lease"),
 		k.storeSignIns(ctx, false),
 		k.renewLists(ctx),
+		k.warnOfResponders(ctx),
 	)
 }
 

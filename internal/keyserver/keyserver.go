@@ -70,7 +70,7 @@ type Keyserver struct {
 	linters  linters
 	statuses statuses
 	signing  chan struct{}               // of device certificates, see signingAtOnce
-	lists    map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list
+	lists    map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list, or the certificate of a responder key
 	last     pulse                       // the last beat
 	behind   bool                        // the clock went back, which was said, and is not right again
 

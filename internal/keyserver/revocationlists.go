@@ -123,7 +123,7 @@ func (k *Keyserver) signList(ctx context.Context, c Caller, a listing) (Revocati
 
 const (
 	listPause   = time.Minute    // between two attempts at a list of which the first failed
-	listWarning = 24 * time.Hour // between two warnings of a ROOT key's list
+	listWarning = 24 * time.Hour // between two warnings of a ROOT key's list, or of a responder key
 )
 
 // renewLists makes the revocation lists of CA keys that are due, and warns of those of ROOT keys, which people make.

@@ -24,7 +24,7 @@ type CertificateStatus struct {
 type statuses struct {
 	sync.Mutex
 	leaves     map[law.KeyID]law.Statuses
-	responders map[string]pki.Responder // by the certificates of the key and of its issuer
+	responders map[law.CertificateID]pki.Responder // by their certificate
 	signed     [2]map[statusKey]signedStatus
 
 	signing chan struct{} // see statusesAtOnce
@@ -52,7 +52,7 @@ const (
 
 func newStatuses() statuses {
 	return statuses{
-		leaves: map[law.KeyID]law.Statuses{}, responders: map[string]pki.Responder{}, signing: make(chan struct{}, statusesAtOnce), taking: make(chan struct{}, 1),
+		leaves: map[law.KeyID]law.Statuses{}, responders: map[law.CertificateID]pki.Responder{}, signing: make(chan struct{}, statusesAtOnce), taking: make(chan struct{}, 1),
 	}
 }
 
@@ -159,14 +159,9 @@ func (k *Keyserver) statusTurn(r *store.Reader, q pki.StatusRequest) (statusTurn
 		if !found || by.Responds(r.Facts(), r.Now()) != nil {
 			continue
 		}
-		path, err := pathOf(r, by)
+		responder, err := k.responder(r, key, by)
 		if err != nil {
 			return statusTurn{}, err
-		}
-		responder, err := k.statuses.responder(key, path)
-		if err != nil {
-			k.log.Warn("a key signs no certificate statuses", slog.Any("error", err))
-			continue
 		}
 		if !responder.Asked(q) {
 			continue
@@ -184,6 +179,31 @@ func (k *Keyserver) statusTurn(r *store.Reader, q pki.StatusRequest) (statusTurn
 		return statusTurn{}, &law.Refusal{Kind: law.Held, Reason: "the clock went back, and no status is signed until it is right"}
 	}
 	return statusTurn{}, &law.Refusal{Kind: law.NotFound, Reason: "there is no such certificate"}
+}
+
+// responder is the key as one that signs statuses, by its certificate; the zero one, which nobody asks, if the certificate
+// does not make it one. It stays what it is: every certificate of the key pair that issued has the same name and key.
+func (k *Keyserver) responder(r *store.Reader, key law.Key, by law.Certificate) (pki.Responder, error) {
+	if known, is := k.statuses.responder(by.ID); is {
+		return known, nil
+	}
+	above, err := r.CertificatesOf(by.Issuer)
+	if err != nil {
+		return pki.Responder{}, err
+	}
+	path := [][]byte{by.DER}
+	for _, c := range above {
+		if c.Fingerprint == by.IssuerFingerprint && c.DER != nil {
+			path = append(path[:1], c.DER)
+		}
+	}
+	made, err := pki.NewResponder(key, path)
+	if err != nil {
+		k.log.Warn("a key signs no certificate statuses", slog.Any("error", err))
+		return pki.Responder{}, nil
+	}
+	k.statuses.setResponder(by.ID, made)
+	return made, nil
 }
 
 // takeLeave takes the leave to sign statuses by this certificate of a responder key, unless somebody has just done so. It
@@ -254,26 +274,17 @@ func (s *statuses) setLeave(key law.KeyID, leave law.Statuses) {
 	s.leaves[key] = leave
 }
 
-// responder is the key as one that signs statuses, by its certificate and that of its issuer.
-func (s *statuses) responder(key law.Key, path [][]byte) (pki.Responder, error) {
+func (s *statuses) responder(by law.CertificateID) (pki.Responder, bool) {
 	s.Lock()
 	defer s.Unlock()
-	name := string(key.ID)
-	for _, der := range path[:min(len(path), 2)] {
-		name += " " + string(der)
-	}
-	if known, is := s.responders[name]; is {
-		return known, nil
-	}
-	made, err := pki.NewResponder(key, path)
-	if err != nil {
-		return pki.Responder{}, err
-	}
-	if len(s.responders) >= 100 {
-		clear(s.responders)
-	}
-	s.responders[name] = made
-	return made, nil
+	known, is := s.responders[by]
+	return known, is
+}
+
+func (s *statuses) setResponder(by law.CertificateID, r pki.Responder) {
+	s.Lock()
+	defer s.Unlock()
+	s.responders[by] = r
 }
 
 // kept is the status if it was signed a short while ago and says what is so now; nothing otherwise.
@@ -299,3 +310,32 @@ func (s *statuses) keep(t statusTurn, der []byte) {
 }
 
 func (t statusTurn) key() statusKey { return statusKey{t.by.ID, t.of.ID, t.hash} }
+
+// responderWarning is how long before its end people are told that the certificate of a responder key is to be renewed.
+const responderWarning = 14 * 24 * time.Hour
+
+// warnOfResponders warns, once a day, of responder keys whose certificate ends soon, or has ended: people renew it.
+func (k *Keyserver) warnOfResponders(ctx context.Context) error {
+	due, err := look(ctx, k, func(r *store.Reader) (map[law.KeyID]time.Time, error) {
+		due := map[law.KeyID]time.Time{}
+		for _, key := range r.Facts().Keys() {
+			if !key.Responder() || key.State != law.KeyActive || k.elapsed() < k.lists[key.ID] {
+				continue
+			}
+			c, found, err := currentOf(r, key)
+			if err != nil {
+				return nil, err
+			}
+			if found && c.NotAfter.Sub(r.Now()) < responderWarning {
+				due[key.ID] = c.NotAfter
+			}
+		}
+		return due, nil
+	})
+	for key, end := range due {
+		k.lists[key] = k.elapsed() + listWarning
+		k.log.WarnContext(ctx, "the certificate of a responder key is to be renewed; after its end no certificate statuses are signed",
+			slog.String("key", string(key)), slog.Time("end", end))
+	}
+	return err
+}

@@ -3,6 +3,8 @@ package keyserver_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -241,4 +243,29 @@ func TestManyStatusesAtOnceTakeOneLeave(t *testing.T) {
 	if n := signedBy(k, "status-ca"); n < devices || n > devices*askers {
 		t.Errorf("signed %d times", n)
 	}
+}
+
+func TestThatTheCertificateOfAResponderKeyEndsIsSaidOnceADay(t *testing.T) {
+	var log strings.Builder
+	k := testkit.NewWith(t, testkit.Options{World: testkit.Responding, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	k.CertifyResponders()
+	said := func(times int) {
+		t.Helper()
+		k.Beat()
+		if n := strings.Count(log.String(), "the certificate of a responder key is to be renewed"); n != times {
+			t.Errorf("it was said %d times, not %d:\n%s", n, times, log.String())
+		}
+	}
+	k.Clock.Step(76*testkit.Day - 2*time.Second)
+	said(0)
+	k.Clock.Step(2 * time.Second)
+	said(2) // of both
+	said(2)
+	k.Clock.Step(testkit.Day)
+	said(4)
+	k.Certify("status-root")
+	k.Clock.Step(testkit.Day)
+	said(5)
+	k.Clock.Step(30 * testkit.Day) // ended
+	said(6)
 }

@@ -113,8 +113,11 @@ func NewResponder(key law.Key, path [][]byte) (Responder, error) {
 	return Responder{key, c, issuer}, nil
 }
 
-// Asked says whether the request is for a certificate of the issuer.
+// Asked says whether the request is for a certificate of the issuer. The zero Responder is never asked.
 func (r Responder) Asked(q StatusRequest) bool {
+	if r.issuer == nil {
+		return false
+	}
 	identifier, err := publicKeyBits(r.issuer.RawSubjectPublicKeyInfo)
 	if err != nil || !q.Hash.Available() {
 		return false
