@@ -13,6 +13,8 @@ const (
 	MediaPEM     = "application/x-pem-file"
 	MediaText    = "text/plain; charset=utf-8"
 	MediaYAML    = "application/yaml"
+	MediaCSV     = "text/csv; charset=utf-8" // RFC 4180
+	MediaJOSE    = "application/jose+json"   // RFC 7515
 
 	MediaRevocationList = "application/pkix-crl"      // RFC 2585
 	MediaStatusRequest  = "application/ocsp-request"  // RFC 6960

@@ -8,6 +8,8 @@ const (
 	PathRevokeDeviceCertificate  = "/api/devicecertificates/{certificate}/revocation"
 	PathRevokeDeviceCertificates = "/api/operations/{operation}/devicecertificates/revocation"
 	PathLots                     = "/api/operations/{operation}/lots"
+	PathLotReport                = "/api/operations/{operation}/lots/report"
+	PathLotCertificates          = "/api/operations/{operation}/lots/certificates"
 )
 
 // MaxBatchBody is how many bytes the body of a [NewDeviceBatch] may have.

@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"example.org/keyserver/api"
 )
@@ -57,4 +60,23 @@ func (c *Client) RevokeDeviceCertificates(ctx context.Context, operation string,
 // Lots says what became of the device certificates of an operation.
 func (c *Client) Lots(ctx context.Context, operation string) (api.Lots, error) {
 	return do[api.Lots](ctx, c, ask{method: http.MethodGet, path: api.PathLots, id: operation, twice: true})
+}
+
+// LotReport returns the signed report on the device certificates of an operation that has ended: a JSON Web Signature (RFC
+// 7515) by the log key.
+func (c *Client) LotReport(ctx context.Context, operation string) ([]byte, error) {
+	return c.bytes(ctx, ask{method: http.MethodGet, path: api.PathLotReport, id: operation, twice: true})
+}
+
+// LotCertificates writes the device certificates that were issued under an operation to w, CSV (RFC 4180), as of a time, ms
+// since 1970 UTC; 0: now. After an error that came in the middle, what was written is not the whole list.
+func (c *Client) LotCertificates(ctx context.Context, operation string, at int64, w io.Writer) error {
+	q := url.Values{}
+	if at != 0 {
+		q.Set("at", strconv.FormatInt(at, 10))
+	}
+	return c.try(ctx, ask{method: http.MethodGet, path: api.PathLotCertificates, id: operation, query: q}, func(r *http.Response) error {
+		_, err := io.Copy(w, r.Body)
+		return err
+	})
 }

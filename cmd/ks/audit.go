@@ -4,10 +4,9 @@ import (
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
-	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -186,16 +185,8 @@ func (p *program) exportCommand() *cobra.Command {
 
 // exportTo writes the export to a file, which is there completely or not at all.
 func (p *program) exportTo(ctx context.Context, s session, name string) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".ks-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	defer os.Remove(f.Name()) // finds nothing once the file has its name
-	if err := errors.Join(s.Export(ctx, f), f.Sync(), f.Close()); err != nil {
+	if err := fillWhole(name, 0o600, func(w io.Writer) error { return s.Export(ctx, w) }); err != nil {
 		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	p.notef("Exported to %s. Check it with: ks audit verify %s", visible(name), visible(quote(name)))
 	return nil

@@ -44,7 +44,7 @@ func everyCommand(file string) [][]string {
 		{"certificate", "revoke", op, "--code", "superseded", "--reason", "r"}, {"certificate", "make-crl", "root", "--session", op},
 		{"device", "issue", file, "--operation", op, "--key", "ca"}, {"device", "list", "--operation", op}, {"device", "show", op},
 		{"device", "revoke", op, "--code", "superseded", "--reason", "r"}, {"device", "revoke", "--operation", op, "--code", "superseded", "--reason", "r"},
-		{"device", "lot", op}, {"device", "lot", op, "--report", file + ".csv"},
+		{"device", "lot", op}, {"device", "lot", op, "--list", file + ".csv"}, {"device", "lot", op, "--report", file + ".json"},
 		{"audit", "list"}, {"audit", "checkpoint"}, {"audit", "export"}, {"audit", "export", "--output", file + ".log"},
 	}
 }

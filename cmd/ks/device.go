@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +12,7 @@ import (
 
 func (p *program) deviceCommand() *cobra.Command {
 	return p.group("device", "Get, see and revoke the certificates of devices",
-		p.issueDeviceCommand(), p.batchCommand(), p.listDevicesCommand(), p.showDeviceCommand(), p.revokeDeviceCommand(), p.lotCommand())
+		p.issueDeviceCommand(), p.batchCommand(), p.listDevicesCommand(), p.showDeviceCommand(), p.revokeDeviceCommand(), p.lotCommand(), p.verifyLotCommand())
 }
 
 func (p *program) issueDeviceCommand() *cobra.Command {
@@ -195,76 +193,4 @@ func (p *program) revokeDeviceCommand() *cobra.Command {
 		l.field("revoked", fmt.Sprint(n))
 		return p.print(l.text(width(p.stdout)))
 	})
-}
-
-func (p *program) lotCommand() *cobra.Command {
-	var report string
-	cmd := &cobra.Command{
-		Use:     "lot OPERATION [--report FILE]",
-		Short:   "Show what became of the device certificates of an operation",
-		Example: "  ks device lot 0192f0c1-… --report lot-7.csv",
-		Args:    cobra.ExactArgs(1),
-	}
-	cmd.Flags().StringVar(&report, "report", "", "write a line for each certificate to `FILE`, CSV (RFC 4180)")
-	return p.command(cmd, func(ctx context.Context, args []string) error {
-		s, err := p.connect()
-		if err != nil {
-			return err
-		}
-		if report != "" {
-			text, err := lotReport(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
-			if err := writeWhole(report, []byte(text), 0o644); err != nil {
-				return err
-			}
-		}
-		lots, err := s.Lots(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if p.global.json {
-			return p.printJSON(lots)
-		}
-		if len(lots.Lots) == 0 {
-			p.notef("The operation is for no key that issues device certificates.")
-			return nil
-		}
-		var l lines
-		for _, lot := range lots.Lots {
-			l.field("key", lot.KeyID)
-			l.field("operation", lot.State)
-			l.field("issued", fmt.Sprintf("%d of %d, %d left", lot.Issued, lot.MaxUsageCount, lot.Remaining))
-			l.field("per hour", fmt.Sprint(lot.PerHour))
-			if lot.First != nil && lot.Last != nil {
-				l.field("first", lot.First.Device+", "+date(lot.First.Settled))
-				l.field("last", lot.Last.Device+", "+date(lot.Last.Settled))
-			}
-			l.field("revoked", fmt.Sprint(lot.Revoked))
-			l.field("refused", fmt.Sprint(lot.Refused))
-		}
-		return p.print(l.text(width(p.stdout)))
-	})
-}
-
-// lotReport is a line for each certificate of an operation.
-func lotReport(ctx context.Context, s session, operation string) (string, error) {
-	var text strings.Builder
-	w := csv.NewWriter(&text)
-	rows := [][]string{{"device", "serial", "state", "notbefore", "notafter", "fingerprint", "request", "certificate"}}
-	for page := (client.Page{Limit: api.MaxPage}); ; {
-		next, err := s.DeviceCertificates(ctx, client.DeviceFilter{Operation: operation}, page)
-		if err != nil {
-			return "", err
-		}
-		for _, c := range next.Certificates {
-			rows = append(rows, []string{c.Device, c.Serial, deviceState(c), date(c.NotBefore), date(c.NotAfter), c.Fingerprint, c.Request, c.ID})
-		}
-		if page.Cursor = next.Next; page.Cursor == "" {
-			break
-		}
-	}
-	err := w.WriteAll(rows)
-	return text.String(), err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -87,13 +88,24 @@ func writePrivate(name string, v any) error {
 
 // writeWhole writes a file completely or not at all.
 func writeWhole(name string, data []byte, mode os.FileMode) error {
+	return fillWhole(name, mode, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// fillWhole is writeWhole for what is not at hand as a whole.
+func fillWhole(name string, mode os.FileMode, fill func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".ks-*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	defer os.Remove(f.Name()) // finds nothing once the file has its name
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err := fill(f); err != nil {
+		f.Close()
+		return err
+	}
+	err = errors.Join(f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), name)
 	}

@@ -144,3 +144,15 @@ func deviceOut(c keyserver.Certificate) api.DeviceCertificate {
 	}
 	return out
 }
+
+func getLotReport(s *server, c *call) (answer, error) {
+	report, err := s.Keyserver.LotReport(c.Context(), c.Caller, c.operation())
+	if err != nil {
+		return answer{}, err
+	}
+	return asText(api.MediaJOSE, string(report))
+}
+
+func writeLot(s *server, c *call) (answer, error) {
+	return answer{}, s.Keyserver.WriteLot(c.Context(), c.Caller, c.operation(), c.instant("at"), c.stream(api.MediaCSV))
+}

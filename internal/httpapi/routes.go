@@ -78,6 +78,8 @@ func (s *server) routes() []route {
 		{method: "POST", path: api.PathRevokeDeviceCertificate, access: brake, serve: revokeDeviceCertificate},
 		{method: "POST", path: api.PathRevokeDeviceCertificates, access: brake, serve: revokeDeviceCertificates},
 		{method: "GET", path: api.PathLots, serve: getLots, crowd: s.lists},
+		{method: "GET", path: api.PathLotReport, serve: getLotReport, crowd: s.exports},
+		{method: "GET", path: api.PathLotCertificates, serve: writeLot, crowd: s.exports},
 		{method: "GET", path: api.PathCertificates, serve: listCertificates, crowd: s.lists},
 		{method: "GET", path: api.PathCertificateByID, serve: getCertificateByID},
 		{method: "POST", path: api.PathRevokeCertificate, access: brake, serve: revokeCertificate},

@@ -226,22 +226,29 @@ func (k *Keyserver) Lots(ctx context.Context, c Caller, id law.OperationID) ([]L
 		if err != nil {
 			return nil, err
 		}
-		var lots []Lot
-		for _, grant := range o.Keys {
-			key, _ := r.Facts().Key(grant.Key)
-			if key.Type != law.CA || key.Devices == nil {
-				continue
-			}
-			counted, err := r.Lot(id, grant.Key)
-			if err != nil {
-				return nil, err
-			}
-			lots = append(lots, Lot{
-				Operation: id, State: o.State(r.Facts(), r.Now()), Key: grant.Key, MaxUses: grant.MaxUses, Taken: o.Usage[grant.Key].Taken,
-				Issued: counted.Issued, Revoked: counted.Revoked, Refused: counted.Refused, First: counted.First, Last: counted.Last,
-			})
-		}
-		return lots, nil
+		return k.lotsOf(r, o)
 	})
 	return lots, k.auditHidden(ctx, c, err, audit.Event{Operation: id})
+}
+
+func (k *Keyserver) lotsOf(r *store.Reader, o store.Operation) ([]Lot, error) {
+	var lots []Lot
+	for _, grant := range o.Keys {
+		key, _ := r.Facts().Key(grant.Key)
+		if key.Type != law.CA {
+			continue
+		}
+		counted, err := r.Lot(o.ID, grant.Key)
+		if err != nil {
+			return nil, err
+		}
+		if key.Devices == nil && counted.Issued == 0 {
+			continue
+		}
+		lots = append(lots, Lot{
+			Operation: o.ID, State: o.State(r.Facts(), r.Now()), Key: grant.Key, MaxUses: grant.MaxUses, Taken: o.Usage[grant.Key].Taken,
+			Issued: counted.Issued, Revoked: counted.Revoked, Refused: counted.Refused, First: counted.First, Last: counted.Last,
+		})
+	}
+	return lots, nil
 }

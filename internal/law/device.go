@@ -156,3 +156,11 @@ func (c Certificate) RevokeDevice(who SubjectID, code RevocationCode, reason str
 	c.Revocation = Revocation{At: now, By: who, Code: code, Reason: reason}
 	return c, nil
 }
+
+// MayReport refuses the report on the device certificates of an operation that has not ended: more could come.
+func (o Operation) MayReport() error {
+	if !o.Recorded.Final() {
+		return refuse(WrongState, "the operation is %s; the report on its device certificates is signed when it has ended", o.Recorded)
+	}
+	return nil
+}
