@@ -64,6 +64,8 @@ var matrix = map[string][]int{
 	"revokeDevicecertificate":  {401, 403, 403, 404, 200, 403, 404},
 	"revokeDevicecertificates": {401, 403, 403, 403, 409, 403, 404},
 	"getLots":                  {401, 200, 200, 200, 200, 200, 404},
+	"getLotReport":             {401, 409, 409, 409, 409, 409, 404}, // of an operation that has not ended
+	"listLotCertificates":      {401, 200, 200, 200, 200, 200, 404},
 	"issueCertificate":         {401, 404, 404, 404, 201, 403, 404},
 	"requestCertificate":       {401, 404, 404, 404, 200, 403, 404},
 	"importCertificate":        {401, 404, 404, 404, 422, 403, 404}, // which cannot be read

@@ -28,5 +28,9 @@ func TestTheLotOfDevicesIsOnThePageOfItsOperation(t *testing.T) {
 		t.Fatal("a device has two certificates")
 	}
 	expect(t, olga.open("/operations/"+string(o.ID)), http.StatusOK,
-		"3 certificates issued of 5, 2 left; 60 an hour", "First SN-1", "Last SN-3", "1 order, such as", "certificate of device SN-2")
+		"3 certificates issued of 5, 2 left; 60 an hour", "First SN-1", "Last SN-3", "1 order, such as", "certificate of device SN-2", "The certificates (CSV)")
+	if _, err := s.Keyserver.Revoke(t.Context(), s.Caller("olga"), o.ID, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, olga.open("/operations/"+string(o.ID)), http.StatusOK, "the signed report (JSON), which ks device verify checks")
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"example.org/keyserver/api"
 	"example.org/keyserver/internal/audit"
 )
 
@@ -57,6 +58,16 @@ func exportCSV(s *server, c *call) (view, error) {
 		return view{}, err
 	}
 	return view{}, t.end()
+}
+
+// saveLot sends the device certificates of an operation, as they are now.
+func saveLot(s *server, c *call) (view, error) {
+	return view{}, s.Keyserver.WriteLot(c.Context(), c.Caller, c.operation(), time.Time{}, &pieces{s, c, api.MediaCSV, "certificates.csv"})
+}
+
+func saveLotReport(s *server, c *call) (view, error) {
+	report, err := s.Keyserver.LotReport(c.Context(), c.Caller, c.operation())
+	return view{file: report, media: api.MediaJOSE, name: "report.json"}, err
 }
 
 // exportReader takes an export to pieces as it is written to it.

@@ -47,6 +47,8 @@ func routes() []*route {
 		{pattern: "GET /operations/new", serve: showCreate},
 		{pattern: "POST /operations", serve: createOperation, fields: createFields},
 		{pattern: "GET /operations/{operation}", serve: showOperation},
+		{pattern: "GET /operations/{operation}/certificates.csv", serve: saveLot, crowd: exports},
+		{pattern: "GET /operations/{operation}/report.json", serve: saveLotReport, crowd: exports},
 		{pattern: "POST /operations/{operation}/approve", access: decision, serve: approve, fields: []string{"digest"}},
 		{pattern: "POST /operations/{operation}/withdraw", access: undo, serve: withdraw},
 		{pattern: "POST /operations/{operation}/reject", access: brake, serve: reject, fields: []string{"reason"}},
