@@ -22,12 +22,12 @@ func TestTheMainJobWorksEndToEndOnTheRealPrograms(t *testing.T) {
 	} {
 		t.Run(parts.Database+" and "+parts.Keystore, func(t *testing.T) {
 			t.Parallel()
-			want, said := 18, []string{"in a SQLite file", "in files encrypted by the server"}
+			want, said := 19, []string{"in a SQLite file", "in files encrypted by the server"}
 			if parts.Database == stand.Postgres {
 				said[0] = "in PostgreSQL, "
 			}
 			if parts.Keystore == stand.SoftHSM {
-				want, said[1] = 19, "in a token of SoftHSM2, "
+				want, said[1] = 20, "in a token of SoftHSM2, "
 			}
 			var out strings.Builder
 			if err := run(t.Context(), &out, bin, parts, false); err != nil {

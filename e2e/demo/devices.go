@@ -12,13 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
 // What the second plan adds to the policy: a hierarchy whose CA key issues device certificates.
 const (
 	factoryRoles = `
-  - {id: line-engineers, kind: orderer, keys: [ca-devices], members: [dana]}
+  - {id: line-engineers, kind: orderer, keys: [ca-devices, status-devices], members: [dana]}
   - {id: line-approvers, kind: approver, keys: [ca-devices], members: [alice, bob]}
 `
 	factoryKeys = `
@@ -60,6 +61,22 @@ const (
         - {attribute: organization, fixed: Example}
         - {attribute: serial-number, pattern: "MTR-[0-9]{6}", max-length: 10}
       duplicates: refuse
+  - keyid: status-devices # tells of the certificates of ca-devices, and signs nothing else
+    type: FW
+    algorithm: ECDSA-P256
+    hash: SHA-256
+    schemes: [ECDSA]
+    requirement: 2
+    max-validityms: 86400000
+    max-usagecount: 1
+    approvals: session
+    artifacts: optional
+    keystore: KEYSTORE
+    certificate:
+      subject: {organization: Example, common-name: Example Device CA Status}
+      validityms: 7776000000
+      key-usage: [digitalSignature]
+      extended-key-usage: [OCSPSigning]
 `
 )
 
@@ -144,7 +161,10 @@ func (d *demo) lot(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := d.as(ctx, "dana", allWell, "device", "lot", d.lotOperation); err != nil {
+	if _, err := d.as(ctx, "dana", allWell, "device", "lot", d.lotOperation, "--list", "lot.csv", "--report", "lot.json"); err != nil {
+		return err
+	}
+	if _, err := d.as(ctx, "dana", allWell, "device", "verify", "lot.json", "--list", "lot.csv"); err != nil {
 		return err
 	}
 	r, err = d.as(ctx, "dana", allWell, "operation", "show", d.lotOperation)
@@ -155,7 +175,7 @@ func (d *demo) lot(ctx context.Context) error {
 	if err != nil || len(issued) != lotSize || !says(r, "state", "exhausted") {
 		return fmt.Errorf("there are %d certificates, and the operation is not exhausted (%w)", len(issued), err)
 	}
-	d.proof("before two people had approved there was none; then %d, each taking one use, and none twice", lotSize)
+	d.proof("before two people had approved there was none; then %d, each taking one use, and none twice; the signed report on the lot is verified without the server", lotSize)
 	return nil
 }
 
@@ -197,5 +217,61 @@ func (d *demo) verifyDevices(ctx context.Context) error {
 		}
 	}
 	d.proof("openssl says OK for all three")
+	return nil
+}
+
+func (d *demo) statuses(ctx context.Context) error {
+	d.step("The CA key certifies a key for certificate statuses, under two approvals; one device is stolen, and openssl asks for its status")
+	r, err := d.as(ctx, "dana", allWell, "operation", "create", "--key", "ca-devices=1", "--valid", "1h",
+		"--description", "Certificate of status-devices", "--context", "So that those who meet a meter can ask whether its certificate is revoked.")
+	if err != nil {
+		return err
+	}
+	line := approveLine.FindStringSubmatch(r.stderr)
+	if line == nil {
+		return fmt.Errorf("ks does not say how to approve it")
+	}
+	for _, approver := range []string{"alice", "bob"} {
+		if _, err := d.as(ctx, approver, allWell, "operation", "approve", line[1], "--digest", line[2]); err != nil {
+			return err
+		}
+	}
+	if _, err := d.as(ctx, "dana", allWell, "certificate", "issue", "status-devices", "--issuer", "ca-devices", "--operation", line[1]); err != nil {
+		return err
+	}
+	const device = "MTR-000050"
+	if err := d.askStatus(ctx, device, "good"); err != nil {
+		return err
+	}
+	if r, err = d.as(ctx, "carol", allWell, "device", "list", "--key", "ca-devices", "--device", device, "--json"); err != nil {
+		return err
+	}
+	id := certificateID.FindStringSubmatch(r.stdout)
+	if id == nil {
+		return fmt.Errorf("ks does not name the certificate of %s", device)
+	}
+	if _, err := d.as(ctx, "carol", allWell, "device", "revoke", id[1], "--code", "keyCompromise", "--reason", "stolen from the van"); err != nil {
+		return err
+	}
+	if err := d.askStatus(ctx, device, "revoked"); err != nil {
+		return err
+	}
+	d.proof("openssl verifies both answers from the ROOT: good, and after an administrator revoked the certificate at once revoked")
+	return nil
+}
+
+var certificateID = regexp.MustCompile(`"id": "([0-9a-f-]{36})"`)
+
+// askStatus asks with openssl for the status of a device's certificate.
+func (d *demo) askStatus(ctx context.Context, device, want string) error {
+	c := exec.CommandContext(ctx, "openssl", "ocsp", "-no_nonce", "-issuer", "chain.pem", "-cert", "certificates/"+device+".pem", "-CAfile", "chain.pem", "-url", d.Server+"/ocsp")
+	c.Dir = d.Dir
+	r, err := d.show("$ openssl", allWell, c)
+	if err != nil {
+		return err
+	}
+	if said := r.stdout + r.stderr; !strings.Contains(said, "Response verify OK") || !strings.Contains(said, ": "+want) {
+		return fmt.Errorf("openssl does not say that it is %s", want)
+	}
 	return nil
 }

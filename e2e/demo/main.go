@@ -62,7 +62,7 @@ func run(ctx context.Context, out io.Writer, bin string, parts stand.Options, up
 	}
 	for _, step := range []func(context.Context) error{
 		d.introduce, d.buildImage, d.signIn, d.custody, d.order, d.refuseUnapproved, d.refuseHalfApproved, d.approve, d.sign,
-		d.spend, d.retry, d.plan, d.applyPlan, d.useNewKey, d.auditSession, d.planFactory, d.lot, d.verifyDevices, d.verifyLog, d.tamper,
+		d.spend, d.retry, d.plan, d.applyPlan, d.useNewKey, d.auditSession, d.planFactory, d.lot, d.verifyDevices, d.statuses, d.verifyLog, d.tamper,
 	} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("step %d: %w", d.steps, err)

@@ -248,3 +248,17 @@ func TestADeviceCertificateIsRevokedByAnAdministratorAndStaysSo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestALotIsReportedWhenItsOperationHasEnded(t *testing.T) {
+	for state, want := range map[law.State]law.RefusalKind{
+		law.Pending: law.WrongState, law.Approved: law.WrongState, law.Exhausted: "", law.Expired: "", law.Revoked: "", law.Rejected: "",
+	} {
+		err := law.Operation{Recorded: state}.MayReport()
+		if want == "" && err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+		if want != "" {
+			wantRefusal(t, want, err)
+		}
+	}
+}

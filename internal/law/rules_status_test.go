@@ -184,3 +184,34 @@ func TestWhoCanUseAResponderKeyIsTheServerAlone(t *testing.T) {
 		t.Errorf("faults %q", faults)
 	}
 }
+
+// What a key is for is so from its beginning, in both directions.
+func TestAResponderKeyStaysOne(t *testing.T) {
+	w, _, _ := newResponding(t)
+	noPairs := map[law.KeyID]law.KeyPair{}
+	for what, c := range map[string]struct {
+		profile *law.Profile
+		said    string
+	}{
+		"for code": {profile(0, law.DigitalSignature), "OCSPSigning never changes"}, "without a profile": {nil, "OCSPSigning never changes"},
+		"for longer": {with(responder(), func(p **law.Profile) { (*p).Validity *= 1 }), ""},
+	} {
+		k := with(*w.key("fw-test"), func(k *law.Key) { k.Profile = c.profile })
+		_, err := law.Changes{Set: law.Configuration{Keys: []law.Key{k}}}.On(w.facts(), noPairs, law.Mode{Development: true})
+		t.Run(what, func(t *testing.T) { wantSaid(t, c.said, err) })
+	}
+}
+
+func TestOnlyAnFWKeyIsAResponder(t *testing.T) {
+	for of, want := range map[law.KeyType]bool{law.Root: false, law.CA: false, law.Firmware: true} {
+		for _, usage := range []string{"OCSPSigning", "1.3.6.1.5.5.7.3.9"} {
+			k := with(key("k", 0), func(k *law.Key) { k.Type, k.Profile = of, &law.Profile{ExtendedKeyUsage: []string{usage}} })
+			if k.Responder() != want {
+				t.Errorf("a %s key with %s: %t", of, usage, !want)
+			}
+		}
+		if (law.Key{Type: of}).Responder() || (law.Key{Type: of, Profile: profile(0, law.DigitalSignature)}).Responder() {
+			t.Errorf("a %s key for something else", of)
+		}
+	}
+}

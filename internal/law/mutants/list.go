@@ -5,7 +5,7 @@ import "slices"
 // mutants lists the faults that are seeded.
 func mutants() []mutant {
 	return slices.Concat(uses(), approvals(), requirements(), endings(), judgedNow(), orders(), creation(), forms(), senses(), administration(),
-		certificates(), devices())
+		certificates(), devices(), statuses())
 }
 
 // uses: never more than were approved, and a use once taken is never given back (rules 10, 12, 13).
