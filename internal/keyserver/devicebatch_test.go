@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
@@ -100,6 +102,27 @@ func TestADeviceWhoseCertificateWasWithheldGetsOneUnderAnotherOperation(t *testi
 	for i, r := range next {
 		expectStanding(k, orders[i].IdempotencyKey, r.Certificate.ID)
 	}
+}
+
+// rule 7: no further signature is made
+func TestWhatTheKeystoreHasNotBegunOfABatchItIsNotAskedForAfterRevocation(t *testing.T) {
+	const n, atOnce = 100, 16 // that a keystore takes
+	k := factory(t, law.DuplicatesRefused)
+	o := k.Lot(n)
+	hanging, answer := batchInBackground(k.Context(), k, o, deviceOrders(k, "SN", n), atOnce)
+	changed, stop := k.DB.Watch(o.ID)
+	defer stop()
+	revoke(k, o)
+	<-changed
+	hanging.Release()
+	for _, r := range <-answer {
+		testkit.Refused(t, "a certificate of the batch", r.Err, law.WrongState)
+	}
+	if asked := asksUnder(k, o); asked > keyserver.SigningAtOnce {
+		t.Errorf("the keystore was asked for %d signatures, though no more than %d were begun before the revocation", asked, keyserver.SigningAtOnce)
+	}
+	expectLot(k, o, n, 0)
+	expectCertificateStates(k, o, map[law.CertificateState]int{law.CertificateWithheld: n})
 }
 
 func expectCertificateStates(k *testkit.Kit, o keyserver.Operation, want map[law.CertificateState]int) {
@@ -211,4 +234,43 @@ func TestABatchIsBroughtToItsEndThoughItsClientGoesAway(t *testing.T) {
 		t.Errorf("the keystore was asked %d times", asked)
 	}
 	expectCounts(k, o.ID, map[audit.Type]int{audit.OrderAccepted: n, audit.OrderAttempted: 0, audit.OrderSigned: n, audit.OrderFailed: 0})
+}
+
+// A lease is for one signature. What is made of a batch is not lost because others of it take longer.
+func TestABatchThatTakesASlowKeystoreLongerThanALeaseGetsOnEachTimeItIsAskedFor(t *testing.T) {
+	const n, each = 200, 250 * time.Millisecond
+	k := factory(t, law.DuplicatesRefused)
+	o := k.Lot(n)
+	orders := deviceOrders(k, "SN", n)
+	k.Beat() // makes the revocation list
+	var one sync.Mutex
+	k.Keystore.Hook(keystoretest.Hooks{After: func(p law.Permit, u keystore.Unverified, err error) (keystore.Unverified, error) {
+		if p.Order() == "" {
+			return u, err
+		}
+		one.Lock()
+		defer one.Unlock()
+		k.Clock.Step(each)
+		k.Beat()
+		return u, err
+	}})
+	issued := 0
+	for round := 1; issued < n; round++ {
+		before := issued
+		issued = 0
+		for _, r := range inABatch(k.Context(), k, o, orders) {
+			if r.Err == nil {
+				issued++
+			} else {
+				testkit.Unavailable(t, "a certificate that the keystore has not come to", r.Err, "keystore")
+			}
+		}
+		if issued <= before {
+			t.Fatalf("after %d rounds %d certificates are issued, before it were %d", round, issued, before)
+		}
+	}
+	expectLot(k, o, n, n)
+	if asked := asksUnder(k, o); asked != n {
+		t.Errorf("the keystore was asked for %d signatures", asked)
+	}
 }
