@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -87,7 +88,7 @@ func (k *Keyserver) IssueDevices(ctx context.Context, c Caller, id law.Operation
 			return nil, err
 		}
 		// Whatever becomes of the caller now, attempts that have begun are brought to their end.
-		return k.signDevices(context.WithoutCancel(ctx), c, placed)
+		return k.signDevices(context.WithoutCancel(ctx), c, id, placed)
 	}
 	return nil, &Unavailable{Kind: "busy", Sentence: "the configuration of the key changes all the time; ask again", RetryAfter: time.Second}
 }
@@ -190,9 +191,64 @@ type madeDevice struct {
 	failure        error
 }
 
+// Why a keystore is not asked for what it has not begun of a batch.
+var (
+	errRevoked = errors.New("the operation was revoked before the keystore was asked")
+	errLate    = errors.New("the keystore did not come to it in the time of the attempt")
+)
+
+// turns say for how long a keystore is asked for the signatures of a batch.
+type turns struct {
+	k       *Keyserver
+	id      law.OperationID
+	until   time.Duration // since the server began
+	mu      sync.Mutex
+	changed <-chan struct{}
+	stop    func()
+}
+
+// turns begins a batch. What a keystore begins in the first half of a lease is done at its end. Call stop once all is
+// signed.
+func (k *Keyserver) turns(id law.OperationID) *turns {
+	first := make(chan struct{}) // it looks the first time in any case
+	close(first)
+	return &turns{k: k, id: id, until: k.elapsed() + law.AttemptLease/2, changed: first, stop: func() {}}
+}
+
+// next says why the keystore is not asked any more, nil if it is.
+func (t *turns) next(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.k.elapsed() > t.until {
+		return errLate
+	}
+	select {
+	case <-t.changed:
+	default:
+		return nil
+	}
+	changed, stop := t.k.db.Watch(t.id)
+	o, err := look(ctx, t.k, func(r *store.Reader) (law.Operation, error) {
+		o, _, err := r.Operation(t.id)
+		return o.Operation, err
+	})
+	if err == nil && o.Recorded == law.Revoked { // rule 7: no further signature is made
+		err = errRevoked
+	}
+	if err != nil { // the next one looks again
+		stop()
+		return err
+	}
+	t.stop()
+	t.changed, t.stop = changed, stop
+	return nil
+}
+
 // signDevices makes the attempts and stores what comes of them: all in one transaction.
-func (k *Keyserver) signDevices(ctx context.Context, c Caller, placed []placedDevice) ([]DeviceResult, error) {
+func (k *Keyserver) signDevices(ctx context.Context, c Caller, id law.OperationID, placed []placedDevice) ([]DeviceResult, error) {
 	made := make([]madeDevice, len(placed))
+	turns := k.turns(id)
+	defer func() { turns.stop() }()
 	parallel(len(placed), signingAtOnce, func(i int) {
 		p, m := placed[i], &made[i]
 		if p.err != nil || !p.Permit.Granted() {
@@ -200,6 +256,9 @@ func (k *Keyserver) signDevices(ctx context.Context, c Caller, placed []placedDe
 		}
 		k.signing <- struct{}{}
 		defer func() { <-k.signing }()
+		if m.failure = turns.next(ctx); m.failure != nil {
+			return
+		}
 		if m.signature, m.failure = k.keystores.Sign(ctx, p.Permit); m.failure == nil {
 			m.der, m.failure = pki.FinishCertificate(p.Certificate.TBS, p.Permit.Key().PublicKey, p.Permit.Input(), m.signature)
 		}
@@ -215,7 +274,7 @@ func (k *Keyserver) signDevices(ctx context.Context, c Caller, placed []placedDe
 	checkpoint, err := k.newestCheckpoint()
 	for i := range results {
 		results[i].Certificate.Checkpoint = checkpoint
-		if failure := made[i].failure; failure != nil {
+		if failure := made[i].failure; failure != nil && !errors.Is(failure, errRevoked) {
 			k.log.ErrorContext(ctx, reasonOf(failure), slog.String("order", string(placed[i].Order.ID)), slog.Any("error", failure))
 		}
 	}
@@ -274,6 +333,9 @@ func (k *Keyserver) settleDevice(tx *store.Tx, c Caller, p law.Placed, was law.C
 	o, _, err := tx.Operation(r.Operation)
 	if err != nil {
 		return was, nil, err
+	}
+	if o.Recorded == law.Revoked && errors.Is(made.failure, errRevoked) {
+		made.failure = nil // it is withheld as what was being signed is
 	}
 	attempt, why := p.Permit.Attempt(), error(nil)
 	if made.failure != nil {

@@ -8,6 +8,9 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
+// SigningAtOnce is how many signatures of device certificates a server asks for at the same time.
+const SigningAtOnce = signingAtOnce
+
 // SeenUses counts the uses of a key from a time on, as it is done for a subject that does not see all of them, among so
 // many.
 func (k *Keyserver) SeenUses(ctx context.Context, who law.SubjectID, key law.KeyID, from time.Time, limit int) (n int, since time.Time, err error) {

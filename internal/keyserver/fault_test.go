@@ -78,9 +78,16 @@ func inBackground(k *testkit.Kit, o keyserver.Operation, ask law.OrderAsk) <-cha
 	return answer
 }
 
-// The fault points of ARCHITECTURE.md section 5. Whatever goes wrong, after a restart the same order is
-// brought to its end: one use, every attempt audited, the same bytes for ever.
-func TestASignOrderSurvivesEveryFault(t *testing.T) {
+// injected is one fault at one fault point, in a kit that is to survive it.
+type injected struct {
+	*testkit.Kit
+	client context.Context // of who asks
+	inject func()          // from now on
+	mend   func()          // ends the server and the fault, and starts the server again
+}
+
+// everyFault tries each fault at each of the fault points of ARCHITECTURE.md section 5.
+func everyFault(t *testing.T, o testkit.Options, survives func(injected)) {
 	points := map[string]func(k *testkit.Kit, fault *commitFault, kind faultKind, cancel func()){
 		"commit of the acceptance": func(_ *testkit.Kit, fault *commitFault, kind faultKind, _ func()) { fault.next(kind) },
 		"call of the keystore": func(k *testkit.Kit, _ *commitFault, kind faultKind, _ func()) {
@@ -109,21 +116,30 @@ func TestASignOrderSurvivesEveryFault(t *testing.T) {
 			for how, again := range map[string]func(*testkit.Kit){"restart": (*testkit.Kit).Restart, "crash": (*testkit.Kit).Crash} {
 				t.Run(fmt.Sprintf("%s %s, %s", point, happened, how), func(t *testing.T) {
 					var fault commitFault
-					k := testkit.NewWith(t, testkit.Options{Commit: fault.commit})
+					o.Commit = fault.commit
+					k := testkit.NewWith(t, o)
 					ctx, cancel := context.WithCancel(k.Context())
 					defer cancel()
-					survives(k, func(o keyserver.Operation, ask law.OrderAsk) (keyserver.SignOrder, error) {
-						inject(k, &fault, kind, cancel)
-						return k.Keyserver.PlaceSignOrder(ctx, k.Caller("olga"), o.ID, ask)
-					}, func() {
+					survives(injected{k, ctx, func() { inject(k, &fault, kind, cancel) }, func() {
 						fault.next(noFault)
 						k.Keystore.Hook(keystoretest.Hooks{})
 						k.CutOff(again)
-					})
+					}})
 				})
 			}
 		}
 	}
+}
+
+// Whatever goes wrong, after a restart the same order is brought to its end: one use, every attempt audited, the same
+// bytes for ever.
+func TestASignOrderSurvivesEveryFault(t *testing.T) {
+	everyFault(t, testkit.Options{}, func(f injected) {
+		survives(f.Kit, func(o keyserver.Operation, ask law.OrderAsk) (keyserver.SignOrder, error) {
+			f.inject()
+			return f.Keyserver.PlaceSignOrder(f.client, f.Caller("olga"), o.ID, ask)
+		}, f.mend)
+	})
 }
 
 func survives(k *testkit.Kit, place func(keyserver.Operation, law.OrderAsk) (keyserver.SignOrder, error), again func()) {

@@ -13,6 +13,8 @@ import (
 const certificateColumns = `id, keyid, device, request, fingerprint, issuer, issuerfingerprint, serial, tbs, der, chain, notbefore, notafter, session, operation, accepted, ` +
 	`state, lease, settled, failure, revokedat, revokedby, revokedcode, revokedreason`
 
+const selectCertificates = `SELECT ` + certificateColumns + ` FROM certificates WHERE `
+
 // Certificate reads one certificate. It is false if there is none.
 func (r *Reader) Certificate(id law.CertificateID) (law.Certificate, bool, error) {
 	if c, known := r.pending.find(func(c change) bool { return c.certificate != nil && c.certificate.ID == id }); known {
@@ -90,7 +92,7 @@ func (r *Reader) certificates(where string, args ...any) ([]law.Certificate, err
 	if err != nil {
 		return nil, err
 	}
-	err = q.each(`SELECT `+certificateColumns+` FROM certificates WHERE `+where, args, func(scan func(...any) error) error {
+	err = q.each(selectCertificates+where, args, func(scan func(...any) error) error {
 		c, err := scanCertificate(scan)
 		out = append(out, c)
 		return err

@@ -1,8 +1,8 @@
 package store
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"example.org/keyserver/internal/law"
@@ -21,45 +21,41 @@ func (r *Reader) DevicesLike(issuer law.KeyID, issuerFingerprint string, devices
 	return slices.CompactFunc(all, func(a, b law.Certificate) bool { return a.ID == b.ID }), err
 }
 
+// They are in the order of the index, so that it is this one that is looked in.
 func (r *Reader) devicesIn(column string, issuer law.KeyID, issuerFingerprint string, values []string) ([]law.Certificate, error) {
-	var all []law.Certificate
-	for some := range slices.Chunk(values, manyAtOnce) {
-		in, args := places(3, some)
-		found, err := r.certificates(`issuer = $1 AND issuerfingerprint = $2 AND device <> '' AND `+column+` IN (`+in+`)`,
-			append([]any{string(issuer), issuerFingerprint}, args...)...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
-// places are as many places as are read at once, from $first on, so that there is one text to prepare, and what is in
-// them: the last value again and again once all are.
-func places(first int, values []string) (text string, args []any) {
-	names := make([]string, manyAtOnce)
-	args = make([]any, manyAtOnce)
-	for i := range manyAtOnce {
-		names[i], args[i] = "$"+strconv.Itoa(first+i), values[min(i, len(values)-1)]
-	}
-	return strings.Join(names, ", "), args
+	return r.certificatesOfEach(values, column+` = $1 AND issuer = $2 AND issuerfingerprint = $3 AND device <> '' ORDER BY id`, string(issuer), issuerFingerprint)
 }
 
 // CertificatesByID reads certificates; one that is not there is left out.
 func (r *Reader) CertificatesByID(ids []string) (map[law.CertificateID]law.Certificate, error) {
+	found, err := r.certificatesOfEach(ids, `id = $1`)
 	all := map[law.CertificateID]law.Certificate{}
-	for some := range slices.Chunk(ids, manyAtOnce) {
-		in, args := places(1, some)
-		found, err := r.certificates(`id IN (`+in+`)`, args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range found {
-			all[c.ID] = c
-		}
+	for _, c := range found {
+		all[c.ID] = c
 	}
-	return all, nil
+	return all, err
+}
+
+// certificatesOfEach reads the certificates of each of the values, with a query for each: PostgreSQL makes a plan while the
+// table is new, and keeps it, and one for many values together is to read the whole table.
+func (r *Reader) certificatesOfEach(values []string, where string, more ...any) ([]law.Certificate, error) {
+	q, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	var out []law.Certificate
+	all := make([]statement, len(values))
+	for i, value := range values {
+		all[i] = statement{text: selectCertificates + where, args: append([]any{value}, more...), row: func(scan func(...any) error) error {
+			c, err := scanCertificate(scan)
+			out = append(out, c)
+			return err
+		}}
+	}
+	if err := q.all(all); err != nil {
+		return nil, fmt.Errorf("reading certificates: %w", err)
+	}
+	return out, nil
 }
 
 // DeviceQuery selects device certificates: of an operation, or that a key has issued with a serial number or for a device.

@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +44,34 @@ func (db *DB) PlanOfEvents(t testing.TB, query EventQuery) string {
 func (db *DB) PlanOfOperations(t testing.TB, query OperationQuery) string {
 	t.Helper()
 	text, args := query.statement()
+	return db.plan(t, text, args)
+}
+
+// Asked are the texts of the queries that a closure asks, on SQLite.
+func (db *DB) Asked(t testing.TB, fn func(*Tx) error) []string {
+	t.Helper()
+	var asked []string
+	if _, err := Update(context.Background(), db, func(tx *Tx) (any, error) {
+		before := maps.Clone(tx.q.c.statements)
+		clear(tx.q.c.statements)
+		err := fn(tx)
+		asked = slices.Collect(maps.Keys(tx.q.c.statements))
+		for text, s := range before {
+			if again := tx.q.c.statements[text]; again != nil {
+				err = errors.Join(err, again.Close())
+			}
+			tx.q.c.statements[text] = s
+		}
+		return nil, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return asked
+}
+
+// Plan is how SQLite would look for what a text asks for.
+func (db *DB) Plan(t testing.TB, text string, args ...any) string {
+	t.Helper()
 	return db.plan(t, text, args)
 }
 

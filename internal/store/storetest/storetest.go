@@ -32,7 +32,7 @@ type Database interface {
 // Run runs the contract. empty gives an empty database, which is gone when the test ends.
 func Run(t *testing.T, empty func(testing.TB) Database) {
 	for _, group := range []map[string]func(*fixture){
-		transactions, batches, commits, times, configurations, operations, sessions, certificates, signIns, outbox, readings, memory, races,
+		transactions, batches, commits, times, configurations, operations, sessions, certificates, devices, signIns, outbox, readings, memory, races,
 	} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {

@@ -28,6 +28,7 @@ CREATE INDEX audit_events_keyid     ON audit_events (keyid, idx) WHERE keyid <> 
 CREATE INDEX audit_events_session   ON audit_events (session, idx) WHERE session <> '';
 CREATE INDEX audit_events_type      ON audit_events (type, idx);
 CREATE INDEX audit_events_approved  ON audit_events (operation) WHERE type = 'operation-became-approved';
+CREATE INDEX audit_events_refused   ON audit_events (operation, keyid) WHERE type = 'order-refused';
 
 CREATE TABLE audit_hashes (
   idx  BIGINT           PRIMARY KEY,                -- as golang.org/x/mod/sumdb/tlog numbers stored hashes
@@ -145,7 +146,7 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_keyid   ON certificates (keyid, id) WHERE keyid <> '';
 CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running' AND operation = '';
 CREATE INDEX certificates_device      ON certificates (issuer, device, id) WHERE device <> '';
-CREATE INDEX certificates_fingerprint ON certificates (issuer, fingerprint) WHERE device <> '';
+CREATE INDEX certificates_fingerprint ON certificates (issuer, fingerprint, id) WHERE device <> '';
 CREATE INDEX certificates_operation   ON certificates (operation, id) WHERE device <> '';
 CREATE INDEX certificates_revoked ON certificates (issuer, issuerfingerprint, id) WHERE revokedat > 0;
 -- RFC 5280 section 4.1.2.2.
