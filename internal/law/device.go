@@ -105,10 +105,11 @@ func (p DeviceProfile) duplicate(d DeviceDraft, ask OrderAsk, now time.Time) (*C
 }
 
 // Replace revokes the certificates that a device had before it got this one, if the profile says so: those of the same
-// key pair of the issuer and the same device identity. It returns them as they are now.
+// key pair of the issuer and the same device identity. It returns them as they are now. One that was itself revoked while
+// it was signed replaces none.
 func (c Certificate) Replace(earlier []Certificate, by SubjectID, f Facts, now time.Time) []Certificate {
 	k := f.keys[c.Issuer]
-	if c.State != CertificateIssued || !c.OfDevice() || k.Devices == nil || k.Devices.Duplicates != DuplicatesReplaced {
+	if !c.OfDevice() || c.State != CertificateIssued || !c.Revocation.At.IsZero() || k.Devices == nil || k.Devices.Duplicates != DuplicatesReplaced {
 		return nil
 	}
 	var replaced []Certificate
