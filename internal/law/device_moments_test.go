@@ -123,6 +123,9 @@ var deviceMoments = []struct {
 	{"refused: artifacts are named", func(m deviceMoment) bool { return m.no(law.InputMisfit) && len(m.before.op.Artifacts) > 0 }},
 	{"refused: artifacts must be named", func(m deviceMoment) bool { return m.no(law.InputMisfit) && m.key().ArtifactsNeeded }},
 	{"refused: forbidden", func(m deviceMoment) bool { return m.no(law.Forbidden) }},
+	{"refused: neither the orderer nor a client", func(m deviceMoment) bool {
+		return m.no(law.Forbidden) && m.before.set.plain.mayOrder[m.key().ID][m.who] && !m.before.tale.users[m.who] && m.before.open() == law.Approved
+	}},
 	{"refused: not visible", func(m deviceMoment) bool { return m.no(law.NotFound) }},
 	{"refused: clock held", func(m deviceMoment) bool { return m.no(law.Held) }},
 	{"the certificate of a key is accepted", func(m deviceMoment) bool { return m.verb == "certify" && m.did(law.DidAcceptOrder) }},

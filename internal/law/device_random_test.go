@@ -62,7 +62,7 @@ func newFloor(t *rapid.T, seen map[string]int) *floor {
 	c.Roles = []law.Role{
 		{ID: "orderers", Kind: law.Orderer, Keys: []law.KeyID{"ca", "free"}, Members: []law.SubjectID{"olga", "omar", "ci", "line", "line2", "emil"}},
 		{ID: "orderers-fw", Kind: law.Orderer, Keys: []law.KeyID{"fw"}, Members: []law.SubjectID{"olga", "ci", "line"}},
-		{ID: "approvers", Kind: law.Approver, Keys: []law.KeyID{"ca", "fw"}, Members: []law.SubjectID{"anna", "dora"}},
+		{ID: "approvers", Kind: law.Approver, Keys: []law.KeyID{"ca", "fw"}, Members: []law.SubjectID{"anna", "dora", "omar"}},
 		{ID: "approvers-free", Kind: law.Approver, Keys: []law.KeyID{"free"}, Members: []law.SubjectID{"anna", "bert", "carl"}},
 		{ID: "approvers-ca", Kind: law.Approver, Keys: []law.KeyID{"ca"}, Members: []law.SubjectID{"bert", "carl"}},
 		{ID: "administrators", Kind: law.Administrator, Members: []law.SubjectID{"ada"}},
@@ -273,7 +273,7 @@ func (f *floor) result(verb string, take func(s stage, order, attempt int) (stag
 func (f *floor) revokeDevice() {
 	var there []int
 	for i, p := range f.desk.ledger {
-		if f.holding(p.op) >= 0 && (!p.void && !p.lost || f.below(30, "what has ended") == 0) {
+		if f.holding(p.op) >= 0 && (!p.void || f.below(30, "what was revoked") == 0) {
 			there = append(there, i)
 		}
 	}
@@ -302,9 +302,11 @@ func (f *floor) holding(op law.OperationID) int {
 // policy changes what a CA key says of device certificates, or issues its own certificate anew.
 func (f *floor) policy() {
 	id := pick(f.bigWorld, "key", []law.KeyID{"ca", "free"})
-	switch f.below(8, "policy") {
+	switch f.below(10, "policy") {
 	case 0:
 		f.ca++
+	case 2:
+		f.change(ofKey(id, func(k *law.Key) { k.ArtifactsNeeded = true }))
 	case 1:
 		f.change(ofKey(id, func(k *law.Key) { k.Devices = nil }))
 	default:
