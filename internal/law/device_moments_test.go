@@ -94,7 +94,7 @@ var deviceMoments = []struct {
 		return m.accepted() && m.had(func(p paper) bool { return p.made && !p.void && !p.counts(m.before.now) })
 	}},
 	{"issued again by another key pair", func(m deviceMoment) bool {
-		pair := m.before.set.plain.keys[m.after.desk.asked0().Key].Fingerprint
+		pair := m.before.set.plain.keys[m.after.desk.wish().Key].Fingerprint
 		return m.accepted() && m.had(func(p paper) bool { return p.made && p.counts(m.before.now) && p.pair != pair })
 	}},
 	{"refused: the last use was taken by somebody else's device, and its attempt runs", func(m deviceMoment) bool {
@@ -141,8 +141,8 @@ var deviceMoments = []struct {
 	{"revocation refused: not well said", func(m deviceMoment) bool { return m.refused("revoke device", law.Impossible) }},
 }
 
-// asked0 is what was asked for by the step, the zero ask if nothing was.
-func (d desk) asked0() law.OrderAsk {
+// wish is what was asked for by the step, the zero ask if nothing was.
+func (d desk) wish() law.OrderAsk {
 	if d.asked == nil {
 		return law.OrderAsk{}
 	}
@@ -151,13 +151,13 @@ func (d desk) asked0() law.OrderAsk {
 
 // draft is that of the device that was asked for.
 func (m deviceMoment) draft() law.DeviceDraft {
-	if d := m.after.desk.asked0().Device; d != nil {
+	if d := m.after.desk.wish().Device; d != nil {
 		return d.Draft
 	}
 	return law.DeviceDraft{}
 }
 
-func (m deviceMoment) key() law.Key { return m.before.set.plain.keys[m.after.desk.asked0().Key] }
+func (m deviceMoment) key() law.Key { return m.before.set.plain.keys[m.after.desk.wish().Key] }
 
 func (m deviceMoment) rule() law.DuplicateRule {
 	k := m.key()
@@ -172,7 +172,7 @@ func (m deviceMoment) rule() law.DuplicateRule {
 
 // no says whether the certificate of a device was refused like this.
 func (m deviceMoment) no(kind law.RefusalKind) bool {
-	return m.refusal != nil && m.refusal.Kind == kind && m.after.desk.asked0().Device != nil
+	return m.refusal != nil && m.refusal.Kind == kind && m.after.desk.wish().Device != nil
 }
 
 func (m deviceMoment) accepted() bool { return m.did(law.DidAcceptOrder) && m.draft().Device != "" }
@@ -190,7 +190,7 @@ func (m deviceMoment) own() paper {
 
 // left counts the uses of the key that are left.
 func (m deviceMoment) left() int {
-	k := m.after.desk.asked0().Key
+	k := m.after.desk.wish().Key
 	return m.before.tale.uses[k] - m.before.tale.count(tookUse, k)
 }
 
@@ -260,7 +260,7 @@ func (m deviceMoment) had(such func(paper) bool) bool {
 
 // lateFor says that a device found all uses taken, the last by such an order, whose attempt runs.
 func (m deviceMoment) lateFor(such func(law.Order) bool) bool {
-	k := m.after.desk.asked0().Key
+	k := m.after.desk.wish().Key
 	return m.no(law.WrongState) && m.left() == 0 && m.before.open() == law.Approved && m.own().order == "" &&
 		slices.ContainsFunc(m.before.orders, func(r law.Order) bool {
 			return r.Key == k && r.Use == m.before.tale.uses[k] && r.State == law.OrderRunning && such(r)
