@@ -338,9 +338,13 @@ func (k *Keyserver) settleDevice(tx *store.Tx, c Caller, p law.Placed, was law.C
 		made.failure = nil // it is withheld as what was being signed is
 	}
 	attempt, why := p.Permit.Attempt(), error(nil)
-	if made.failure != nil {
+	unwanted := was.StillWanted()
+	switch {
+	case made.failure != nil:
 		p, why = o.Fail(r, attempt, reasonOf(made.failure), tx.Facts(), tx.Now())
-	} else {
+	case unwanted != nil:
+		p, why = o.Fail(r, attempt, unwanted.Error(), tx.Facts(), tx.Now())
+	default:
 		p, why = o.Complete(r, attempt, made.signature, tx.Facts(), tx.Now())
 	}
 	o.Operation = p.Operation
@@ -359,6 +363,8 @@ func (k *Keyserver) settleDevice(tx *store.Tx, c Caller, p law.Placed, was law.C
 	case made.failure != nil:
 		return done, &Unavailable{Kind: "keystore", Sentence: reasonOf(made.failure) + "; the use is kept, ask again with the same idempotency key",
 			RetryAfter: 2 * time.Second, Order: r.ID, Err: made.failure}, nil
+	case unwanted != nil:
+		return done, unwanted, nil
 	case done.State == law.CertificateWithheld:
 		return done, &law.Refusal{Kind: law.WrongState, Reason: "the operation was revoked while the certificate was signed; it is withheld"}, nil
 	}

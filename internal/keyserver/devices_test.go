@@ -294,6 +294,40 @@ func TestACertificateThatWasRevokedBeforeItWasIssuedIsNotIssued(t *testing.T) {
 	mustIssue(k, o, "SN-1")
 }
 
+func TestACertificateThatIsRevokedWhileItIsSignedIsNotIssued(t *testing.T) {
+	k := factory(t, law.DuplicatesReplaced)
+	o := k.Lot(2)
+	filter := keyserver.DeviceFilter{Key: "ca-dev", Device: "SN-1", Page: keyserver.Page{Limit: 10}}
+	k.Keystore.Hook(keystoretest.Hooks{Before: func(context.Context, law.Permit) error {
+		k.Keystore.Hook(keystoretest.Hooks{})
+		page, err := k.Keyserver.DeviceCertificates(k.Context(), k.Caller("ada"), filter)
+		if err != nil {
+			return err
+		}
+		if _, err = k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), page.Certificates[0].ID, "cessationOfOperation", "the board was scrapped"); err != nil {
+			return err
+		}
+		mustIssue(k, o, "SN-1") // the device has asked anew meanwhile
+		return nil
+	}})
+	request := k.DeviceRequest("SN-1", k.NewDeviceKey())
+	for range 2 {
+		c, err := k.IssueDevice(o, "1", request)
+		testkit.Refused(t, "the revoked one", err, law.WrongState)
+		if c.DER != nil {
+			t.Errorf("it was given out: %+v", c)
+		}
+	}
+	page, err := k.Keyserver.DeviceCertificates(k.Context(), k.Caller("ada"), filter)
+	if err != nil || len(page.Certificates) != 2 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	revoked, anew := page.Certificates[0], page.Certificates[1]
+	if revoked.State != law.CertificateFailed || revoked.DER != nil || anew.State != law.CertificateIssued || !anew.Revocation.At.IsZero() {
+		t.Errorf("the revoked one is %+v, the other %+v", revoked.Certificate, anew.Certificate)
+	}
+}
+
 func TestDeviceCertificatesAreRevokedByAnAdministratorAndListed(t *testing.T) {
 	k := factory(t, law.DuplicatesRefused)
 	o := k.Lot(10)

@@ -33,6 +33,14 @@ func (c Certificate) stands(now time.Time) bool {
 	return c.State != CertificateWithheld && c.Revocation.At.IsZero() && now.Before(c.NotAfter)
 }
 
+// StillWanted refuses to issue a certificate that has been revoked before.
+func (c Certificate) StillWanted() error {
+	if !c.Revocation.At.IsZero() {
+		return refuse(WrongState, "the certificate was revoked before it was issued")
+	}
+	return nil
+}
+
 // judgeDevice judges a device certificate that a CA key of the operation is to issue. If the device has it already and
 // the profile says that it gets the same, that is the answer.
 func (o Operation) judgeDevice(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
@@ -82,9 +90,9 @@ func (f Facts) hasKeyPair(fingerprint string) bool {
 // answer, if one is. The order's own one, of which a further attempt is made, does not count.
 func (p DeviceProfile) duplicate(d DeviceDraft, ask OrderAsk, now time.Time) (*Certificate, error) {
 	for _, c := range slices.Backward(ask.Device.Earlier) {
-		switch revoked := !c.Revocation.At.IsZero(); {
-		case c.ID == ask.prior && revoked:
-			return nil, refuse(WrongState, "the certificate was revoked before it was issued")
+		switch unwanted := c.StillWanted(); {
+		case c.ID == ask.prior && unwanted != nil:
+			return nil, unwanted
 		case c.ID == ask.prior || !c.stands(now):
 			continue
 		}
@@ -105,10 +113,11 @@ func (p DeviceProfile) duplicate(d DeviceDraft, ask OrderAsk, now time.Time) (*C
 }
 
 // Replace revokes the certificates that a device had before it got this one, if the profile says so: those of the same
-// key pair of the issuer and the same device identity. It returns them as they are now.
+// key pair of the issuer and the same device identity. It returns them as they are now. One that was itself revoked while
+// it was signed replaces none.
 func (c Certificate) Replace(earlier []Certificate, by SubjectID, f Facts, now time.Time) []Certificate {
 	k := f.keys[c.Issuer]
-	if c.State != CertificateIssued || !c.OfDevice() || k.Devices == nil || k.Devices.Duplicates != DuplicatesReplaced {
+	if !c.OfDevice() || c.State != CertificateIssued || !c.Revocation.At.IsZero() || k.Devices == nil || k.Devices.Duplicates != DuplicatesReplaced {
 		return nil
 	}
 	var replaced []Certificate

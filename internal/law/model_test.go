@@ -247,13 +247,18 @@ func (e *explorer) orders(n node) {
 		if i >= 0 && n.orders[i].Attempt >= max(1, e.w.tries[ask.ID]) && n.orders[i].State != law.OrderSigned && !n.orders[i].Running(n.now) {
 			continue // this world makes no more attempts
 		}
-		try("order ", ask.ID)(n.place(ask))
+		try("order ", ask.ID)(n.place(drawnUp(ask, n.set)))
 	}
 	for i, r := range n.orders {
 		for attempt := 1; attempt <= r.Attempt; attempt++ {
 			what := fmt.Sprintf("result of attempt %d of ", attempt)
 			try(what, r.ID)(n.complete(i, attempt))
 			try("no "+what, r.ID)(n.fail(i, attempt))
+		}
+	}
+	for _, p := range n.desk.ledger {
+		for _, who := range e.w.people {
+			try("revocation by "+string(who)+" of ", p.order)(n.revokeDevice(p.order, who, "keyCompromise", "lost"))
 		}
 	}
 }
@@ -347,6 +352,9 @@ func (n node) name() string {
 	slices.Sort(orders)
 	for _, o := range orders {
 		b = append(b, o...)
+	}
+	for _, p := range n.desk.ledger { // oldest first, which tells some apart
+		b = fmt.Appendf(b, "%s%t%t%t", p.order, p.made, p.lost, p.void)
 	}
 	return string(b)
 }

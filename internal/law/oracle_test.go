@@ -80,6 +80,7 @@ type note struct {
 	order   law.OrderID
 	key     law.KeyID
 	idem    string
+	thing   string // what is signed: empty: an input that was given; else a certificate of what
 	input   law.Input
 	until   time.Time // of an attempt: its lease
 	end     law.State // of an ending
@@ -250,6 +251,7 @@ func (b tale) visible(who law.SubjectID, now *plain) bool {
 type entry struct {
 	found   bool
 	order   law.OrderID
+	thing   string
 	input   law.Input
 	tries   int
 	running bool // the latest attempt has no result yet
@@ -270,7 +272,7 @@ func (b tale) entry(match func(*note) bool) entry {
 		}
 		if n.what == tried {
 			e.tries++
-			e.input = n.input
+			e.thing, e.input = n.thing, n.input
 		}
 	}
 	return e
@@ -284,13 +286,20 @@ func (b tale) orderOf(ask law.OrderAsk) entry {
 	return b.entry(func(n *note) bool { return n.who == ask.Who && n.key == ask.Key && n.idem == ask.IdempotencyKey })
 }
 
-// mayUse is I3 and I9 spelled out for one attempt, but for the uses left.
-func (b tale) mayUse(who law.SubjectID, k law.KeyID, in law.Input, now *plain, at time.Time) bool {
+// mayUse is I3 and I9 spelled out for one attempt, but for the uses left and what is signed.
+func (b tale) mayUse(who law.SubjectID, k law.KeyID, now *plain, at time.Time) bool {
+	return b.end() == "" && at.Before(b.deadline) && b.free(now) && b.uses[k] > 0 && b.users[who] && now.mayOrder[k][who]
+}
+
+// maySign says whether the key signs this input that was given.
+func (b tale) maySign(k law.KeyID, in law.Input, now *plain) bool {
 	key := now.keys[k]
-	return b.end() == "" && at.Before(b.deadline) && b.free(now) && b.uses[k] > 0 &&
-		b.users[who] && now.mayOrder[k][who] && key.Type == law.Firmware &&
-		in.Hash == key.Hash && slices.Contains(key.Schemes, in.Scheme) && len(in.Digest) == bytesOf[in.Hash] &&
+	return key.Type == law.Firmware && fits(in, key) &&
 		(b.named[string(in.Hash)+hex.EncodeToString(in.Digest)] || len(b.named) == 0 && !key.ArtifactsNeeded)
+}
+
+func fits(in law.Input, k law.Key) bool {
+	return in.Hash == k.Hash && slices.Contains(k.Schemes, in.Scheme) && len(in.Digest) == bytesOf[in.Hash]
 }
 
 var bytesOf = map[law.Hash]int{law.SHA256: 32, law.SHA384: 48, law.SHA512: 64}
@@ -298,6 +307,9 @@ var bytesOf = map[law.Hash]int{law.SHA256: 32, law.SHA384: 48, law.SHA512: 64}
 // meant is the input that somebody asks to have signed. What they leave open is what it was when the order
 // was first placed, and what the key says for a new one. It is not ok if nothing can be meant.
 func (b tale) meant(ask law.OrderAsk, now *plain) (in law.Input, ok bool) {
+	if d := draftOf(ask); d != nil {
+		return d.Input, true
+	}
 	in = law.Input{Hash: ask.Hash, Scheme: ask.Scheme, Digest: ask.Digest}
 	key, e := now.keys[ask.Key], b.orderOf(ask)
 	if in.Scheme == "" && e.found {
@@ -312,19 +324,24 @@ func (b tale) meant(ask law.OrderAsk, now *plain) (in law.Input, ok bool) {
 		}
 	}
 	if ask.Data != nil {
-		switch in.Hash {
-		case law.SHA256:
-			sum := sha256.Sum256(ask.Data)
-			in.Digest = sum[:]
-		case law.SHA384:
-			sum := sha512.Sum384(ask.Data)
-			in.Digest = sum[:]
-		case law.SHA512:
-			sum := sha512.Sum512(ask.Data)
-			in.Digest = sum[:]
-		}
+		in.Digest = hashOf(in.Hash, ask.Data)
 	}
 	return in, (ask.Data == nil) != (ask.Digest == nil) && (in.Scheme != law.EdDSA || ask.Data != nil)
+}
+
+func hashOf(h law.Hash, data []byte) []byte {
+	switch h {
+	case law.SHA256:
+		sum := sha256.Sum256(data)
+		return sum[:]
+	case law.SHA384:
+		sum := sha512.Sum384(data)
+		return sum[:]
+	case law.SHA512:
+		sum := sha512.Sum512(data)
+		return sum[:]
+	}
+	return nil
 }
 
 // mayCreate says whether somebody may create an operation; behind is who set off the job, if it is one.

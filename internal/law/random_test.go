@@ -60,12 +60,17 @@ func fixSeed(t *testing.T) {
 type bigWorld struct {
 	t         *rapid.T
 	seen      map[string]int
+	keys      []law.KeyID
+	whole     law.Configuration // as it was in the beginning
 	cfg       law.Configuration
 	set       *scene
 	raw, mark time.Time // what the clock shows, and the highest that it has shown
 	ops       []stage
+	most      int // uses of a key in an operation
+	bare      int // for each operation that names artifacts, how many do not
 	made      int // operations
 	ordered   int // sign orders
+	desk      desk
 }
 
 var (
@@ -101,7 +106,11 @@ func newBigWorld(t *rapid.T, seen map[string]int) *bigWorld {
 	for _, m := range machines {
 		c.Subjects = append(c.Subjects, machine(m))
 	}
-	w := &bigWorld{t: t, seen: seen, cfg: c, raw: monday, mark: monday}
+	return newWorldOf(t, seen, c, allKeys)
+}
+
+func newWorldOf(t *rapid.T, seen map[string]int, c law.Configuration, keys []law.KeyID) *bigWorld {
+	w := &bigWorld{t: t, seen: seen, keys: keys, most: 2, bare: 2, whole: c, cfg: c, raw: monday, mark: monday}
 	var err error
 	if w.set, err = newScene(c); err != nil {
 		t.Fatal(err)
@@ -159,12 +168,12 @@ func (w *bigWorld) create() {
 		Validity: pick(w, "validity", []time.Duration{time.Minute, 5 * time.Minute, time.Hour}),
 	}
 	for range 1 + w.below(3, "keys") {
-		k := pick(w, "key", allKeys)
+		k := pick(w, "key", w.keys)
 		if !slices.ContainsFunc(ask.Keys, func(a law.KeyAsk) bool { return a.Key == k }) {
-			ask.Keys = append(ask.Keys, law.KeyAsk{Key: k, MaxUses: 1 + w.below(2, "uses")})
+			ask.Keys = append(ask.Keys, law.KeyAsk{Key: k, MaxUses: 1 + w.below(w.most, "uses")})
 		}
 	}
-	if w.below(3, "with artifacts") == 0 {
+	if w.below(1+w.bare, "with artifacts") == 0 {
 		ask.Artifacts = []law.Artifact{artifact("a", "x"), sha512Artifact("b", "x")}
 	}
 	who := pick(w, "orderer", []law.SubjectID{"olga", "omar", "ci", "emil", "anna"})
@@ -194,9 +203,9 @@ func (w *bigWorld) create() {
 // on takes a step with one of the operations.
 func (w *bigWorld) on(verb string, who law.SubjectID, i int, take func(stage) (stage, error)) {
 	before := w.ops[i]
-	before.did, before.refusal, before.permit = nil, nil, law.Permit{}
+	before.did, before.refusal, before.permit, before.desk = nil, nil, law.Permit{}, w.desk.cleared()
 	after, err := take(before)
-	w.ops[i] = after
+	w.ops[i], w.desk = after, after.desk
 	w.look(moment{verb: verb, who: who, before: before, after: after, refusal: after.refusal}, err)
 }
 
@@ -278,20 +287,26 @@ func (w *bigWorld) place() {
 	if i < 0 {
 		return
 	}
-	o := w.ops[i].op
-	who := o.Orderer.Subject
-	if n := w.below(8, "by"); n == 0 {
-		who = pick(w, "who", anybody)
-	} else if n < 4 && len(o.Clients) > 0 {
-		who = pick(w, "client", o.Clients)
-	}
-	k := pick(w, "key of it", o.Keys).Key
+	who := w.requester(i)
+	k := pick(w, "key of it", w.ops[i].op.Keys).Key
 	if w.below(20, "any key") == 0 {
-		k = pick(w, "key", allKeys)
+		k = pick(w, "key", w.keys)
 	}
 	w.ordered++
 	ask := w.ask(who, k)
 	w.on("place", who, i, func(s stage) (stage, error) { return s.place(ask) })
+}
+
+// requester draws somebody who could use an operation, or now and then just anybody.
+func (w *bigWorld) requester(i int) law.SubjectID {
+	o := w.ops[i].op
+	switch n := w.below(8, "by"); {
+	case n == 0:
+		return pick(w, "who", anybody)
+	case n < 4 && len(o.Clients) > 0:
+		return pick(w, "client", o.Clients)
+	}
+	return o.Orderer.Subject
 }
 
 func (w *bigWorld) ask(who law.SubjectID, k law.KeyID) law.OrderAsk {
@@ -344,7 +359,7 @@ func (w *bigWorld) configure() {
 		}
 		return member(r.ID, who, in)
 	}
-	id := pick(w, "key", allKeys)
+	id := pick(w, "key", w.keys)
 	k := w.set.plain.keys[id]
 	switch w.below(12, "change") {
 	case 0, 1:
@@ -380,7 +395,8 @@ func (w *bigWorld) configure() {
 
 // mend undoes what has been taken away, mostly: else the world would come to a standstill.
 func (w *bigWorld) mend() {
-	whole := newBigWorld(w.t, nil).cfg
+	whole := w.whole
+	whole.Keys = slices.Clone(whole.Keys)
 	if w.below(2, "people or keys") == 0 {
 		whole.Keys = w.cfg.Keys
 	} else {
@@ -465,24 +481,3 @@ func (w *bigWorld) look(m moment, err error) {
 		}
 	}
 }
-
-// below draws a number below n, all alike: rapid's own ranges prefer small numbers, which would starve the
-// steps at the end of a list.
-func (w *bigWorld) below(n int, what string) int { return uniform.Draw(w.t, what) * n >> uniformBits }
-
-const uniformBits = 10
-
-var uniform = rapid.Custom(func(t *rapid.T) int {
-	n := 0
-	for range uniformBits {
-		n <<= 1
-		if coin.Draw(t, "bit") {
-			n |= 1
-		}
-	}
-	return n
-})
-
-var coin = rapid.Bool()
-
-func pick[T any](w *bigWorld, what string, from []T) T { return from[w.below(len(from), what)] }

@@ -204,6 +204,11 @@ func TestWhatADeviceHadBeforeIsRevokedOnceItHasAnotherCertificateAndTheProfileSa
 		if got := running.Replace(all, "olga", w.facts(), w.now); len(got) != 0 {
 			t.Errorf("%s: replaced by one that is not issued are %+v", rule, got)
 		}
+		revoked := now
+		revoked.Revocation.At = w.now
+		if got := revoked.Replace(all, "olga", w.facts(), w.now); len(got) != 0 {
+			t.Errorf("%s: replaced by one that was revoked while it was signed are %+v", rule, got)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type stage struct {
 	digest law.Digest
 	tale   tale
 	seal   string // of op and orders, to see that nothing changes them in place
+	desk   desk
 
 	// Of the latest step:
 	did     []law.Change
@@ -67,6 +68,7 @@ func opened(set *scene, held bool, who law.Caller, behind law.SubjectID, ask law
 // at moves the stage to another time and configuration without letting the operation know.
 func (s stage) at(set *scene, now time.Time, held bool) stage {
 	s.set, s.now, s.held, s.did, s.refusal, s.permit = set, now, held, nil, nil, law.Permit{}
+	s.desk = s.desk.cleared()
 	return s
 }
 
@@ -116,21 +118,23 @@ func (s stage) revoke(who law.SubjectID) (stage, error) {
 }
 
 // place asks for a signature, under the order that has this idempotency key already, if there is one.
-func (s stage) place(ask law.OrderAsk) (stage, error) {
-	var prior *law.Order
-	i := slices.IndexFunc(s.orders, func(r law.Order) bool {
-		return r.Requester == ask.Who && r.Key == ask.Key && r.IdempotencyKey == ask.IdempotencyKey
-	})
-	if i >= 0 {
-		prior = &s.orders[i]
+func (s stage) place(ask law.OrderAsk) (stage, error) { return s.placeDrawn(ask, false) }
+
+// placeDrawn is place with a certificate that is as it should be, that of the order placed before if there is one, or as
+// it was drawn up anew.
+func (s stage) placeDrawn(ask law.OrderAsk, anew bool) (stage, error) {
+	prior := s.placedBefore(ask)
+	if prior != nil {
 		ask.ID = "not-" + prior.ID
 	}
+	ask = s.desk.served(ask, prior, s.set.plain.keys[ask.Key], anew)
 	told, p := s.tale.caughtUp(s.set.plain, s.now), s.set.plain
 	in, ok := told.meant(ask, p)
 	e := told.orderOf(ask)
-	lets := !s.held && ok && told.mayUse(ask.Who, ask.Key, in, p, s.now)
+	lets, same := s.desk.ledger.judges(told, ask, in, p, s.now)
+	lets = lets && !s.held && ok
 	n := note{
-		who: ask.Who, on: p, order: ask.ID, key: ask.Key, idem: ask.IdempotencyKey, input: in, until: s.now.Add(law.AttemptLease),
+		who: ask.Who, on: p, order: ask.ID, key: ask.Key, idem: ask.IdempotencyKey, thing: thing(ask), input: in, until: s.now.Add(law.AttemptLease),
 	}
 	took, begun := n, n
 	took.what, begun.what = tookUse, tried
@@ -140,22 +144,42 @@ func (s stage) place(ask law.OrderAsk) (stage, error) {
 	var broken error
 	attempt := false
 	switch {
+	case !e.found && lets && same != "":
+		next, broken = s.stepOn(ask.Key, got.Outcome, err, true)
 	case !e.found: // a new order
 		attempt = lets && told.count(tookUse, ask.Key) < told.uses[ask.Key]
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, attempt, took, begun)
-	case !ok || spelled(e.input) != spelled(in): // I4
+	case !ok || e.thing != thing(ask) || e.thing == "" && spelled(e.input) != spelled(in): // I4
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, false)
 	case e.signed || e.running && s.now.Before(e.until):
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, p.on[ask.Who])
 	default:
-		attempt = lets && !e.held
+		attempt = lets && same == "" && !e.held && spelled(e.input) == spelled(in)
 		begun.order = e.order
 		next, broken = s.stepOn(ask.Key, got.Outcome, err, attempt, begun)
 	}
 	if broken != nil {
 		return next, broken
 	}
-	return next.withOrder(got, attempt)
+	next.desk.asked = &ask
+	if got.Same != nil || !e.found && lets && same != "" {
+		return next.answered(got, same)
+	}
+	if next, broken = next.withOrder(got, attempt); broken != nil {
+		return next, broken
+	}
+	return next.filed(got, ask, attempt)
+}
+
+// placedBefore is the order that has this idempotency key already, nil if none has.
+func (s stage) placedBefore(ask law.OrderAsk) *law.Order {
+	i := slices.IndexFunc(s.orders, func(r law.Order) bool {
+		return r.Requester == ask.Who && r.Key == ask.Key && r.IdempotencyKey == ask.IdempotencyKey
+	})
+	if i < 0 {
+		return nil
+	}
+	return &s.orders[i]
 }
 
 // complete brings the result of an attempt; fail brings that there is none.
@@ -168,11 +192,7 @@ func (s stage) complete(i, attempt int) (stage, error) {
 		n.what = withheld
 	}
 	got, err := s.op.Complete(r, attempt, []byte("signature"), s.facts(), s.now)
-	next, broken := s.stepOn(r.Key, got.Outcome, err, may, n)
-	if broken != nil {
-		return next, broken
-	}
-	return next.withOrder(got, false)
+	return s.settledOrder(got, err, may, n)
 }
 
 func (s stage) fail(i, attempt int) (stage, error) {
@@ -180,11 +200,18 @@ func (s stage) fail(i, attempt int) (stage, error) {
 	e := s.tale.orderNamed(r.ID)
 	n := note{what: failed, order: r.ID, key: r.Key, who: r.Requester, idem: r.IdempotencyKey}
 	got, err := s.op.Fail(r, attempt, "no answer", s.facts(), s.now)
-	next, broken := s.stepOn(r.Key, got.Outcome, err, e.running && e.tries == attempt, n)
+	return s.settledOrder(got, err, e.running && e.tries == attempt, n)
+}
+
+func (s stage) settledOrder(got law.Placed, err error, may bool, n note) (stage, error) {
+	next, broken := s.stepOn(n.key, got.Outcome, err, may, n)
 	if broken != nil {
 		return next, broken
 	}
-	return next.withOrder(got, false)
+	if next, broken = next.withOrder(got, false); broken != nil || !may {
+		return next, broken
+	}
+	return next.settledPaper(got.Order, n.what)
 }
 
 // open is where an open operation stands by the tale, empty when it has ended.
@@ -264,7 +291,8 @@ func (s stage) withOrder(got law.Placed, attempt bool) (stage, error) {
 		return s, err
 	}
 	if p := got.Permit; attempt && (p.Order() != r.ID || p.Attempt() != r.Attempt || p.Operation() != s.op.ID ||
-		p.Key().ID != r.Key || p.Key().Fingerprint != r.Fingerprint || spelled(p.Input()) != spelled(r.Input)) {
+		p.Key().ID != r.Key || p.Key().Fingerprint != r.Fingerprint || spelled(p.Input()) != spelled(r.Input) ||
+		p.Purpose() != purpose[r.ForCertificate()]) {
 		return s, fmt.Errorf("permit %+v does not fit order %+v", p, r)
 	}
 	s.orders = slices.Clone(s.orders)
@@ -280,6 +308,8 @@ func (s stage) withOrder(got law.Placed, attempt bool) (stage, error) {
 	s.seal = sealOf(s.op, s.orders)
 	return s, nil
 }
+
+var purpose = map[bool]law.Purpose{false: law.ForSignOrder, true: law.ForCertificate}
 
 // sealOf writes down everything in an operation and its orders that a verb could change.
 func sealOf(o law.Operation, orders []law.Order) string {

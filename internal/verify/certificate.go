@@ -407,6 +407,9 @@ func (f *Fold) orderedCertificate(r *order, e *audit.Event) error {
 		if !isSHA256(digest) {
 			return breaks("section 3", "certificate %s has no hash", c.ID)
 		}
+		if c.Device != "" && c.revokedAt != 0 {
+			return breaks("section 3", "certificate %s was revoked before it was issued", c.ID)
+		}
 		c.state, c.Digest = law.CertificateIssued, digest
 		f.deviceIssued(c, e)
 	case audit.OrderFailed:

@@ -59,6 +59,16 @@ func TestAForgedDeviceCertificateIsFound(t *testing.T) {
 		"for another device in the end":         retold("section 3", certificate(func(c *audit.Certificate) { c.Device = "SN9" }), audit.OrderSigned, ofDevice("SN1")),
 		"from another request when tried again": retold("section 3", certificate(func(c *audit.Certificate) { c.Request = hash }), audit.OrderAttempted, ofDevice("SN2")),
 		"without its hash":                      retold("section 3", certificate(func(c *audit.Certificate) { c.Digest = "" }), audit.OrderSigned, ofDevice("SN1")),
+		"issued after its revocation": {"section 3", func(l *log) int {
+			i := l.find(0, audit.OrderSigned, ofDevice("SN1"))
+			signed, running := l.events[i], l.events[l.find(0, audit.OrderAccepted, ofDevice("SN1"))].Certificate
+			coded := certificate(func(c *audit.Certificate) { c.Code = "keyCompromise" })
+			l.edit(i, coded)
+			return 1 + l.tell(i, l.events[l.find(0, audit.CertificateRevoked, ofDevice("SN2"))], func(e *audit.Event) {
+				e.Operation, e.Key, e.Certificate = signed.Operation, signed.Key, running
+				coded(e)
+			})
+		}},
 		"replaced and not revoked": {"section 3", func(l *log) int {
 			i := l.find(0, audit.CertificateRevoked, ofDevice("SN1"))
 			l.remove(i)
