@@ -146,8 +146,11 @@ func (r *route) known(in string) []string {
 
 // maxBody is how many bytes a body can have at most.
 func (r *route) maxBody() int64 {
-	if r.policy {
+	switch {
+	case r.policy:
 		return api.MaxPolicyBody
+	case r.batch:
+		return api.MaxBatchBody
 	}
 	return api.MaxBody
 }
