@@ -141,11 +141,11 @@ func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft,
 		if !ok {
 			return pki.Draft{}, law.ListDraft{}, errors.New("a certificate has no serial number")
 		}
-		at := c.Revocation.At
+		at := c.At
 		if at.After(this) { // of a time before the clock went back
 			at = this
 		}
-		says.Entries = append(says.Entries, pki.Revocation{Serial: serial, Time: at, Reason: pki.Reason(c.Revocation.Code)})
+		says.Entries = append(says.Entries, pki.Revocation{Serial: serial, Time: at, Reason: pki.Reason(c.Code)})
 	}
 	var d pki.Draft
 	if fault == nil {

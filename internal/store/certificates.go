@@ -38,22 +38,32 @@ func (r *Reader) Certificates(key law.KeyID, after law.CertificateID, limit int)
 	return r.certificates(`keyid <> '' AND id > $1 ORDER BY id LIMIT $2`, string(after), limit)
 }
 
-// RevokedBy lists the certificates that a key pair has issued and that are revoked, oldest first: of each its serial number
-// and its revocation.
-func (r *Reader) RevokedBy(issuer law.KeyID, fingerprint string) ([]law.Certificate, error) {
-	var out []law.Certificate
+// Revoked is what a revocation list says of a certificate.
+type Revoked struct {
+	Serial string // hex
+	At     time.Time
+	Code   law.RevocationCode
+}
+
+const (
+	listRevoked  = `SELECT serial, revokedat, revokedcode` + byPair + ` ORDER BY revokedat, serial`
+	countRevoked = `SELECT count(*)` + byPair
+	byPair       = ` FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0`
+)
+
+// RevokedBy lists the certificates that a key pair has issued and that are revoked, in the order in which they were.
+func (r *Reader) RevokedBy(issuer law.KeyID, fingerprint string) ([]Revoked, error) {
+	var out []Revoked
 	q, err := r.list()
 	if err == nil {
-		err = q.each(`SELECT id, serial, revokedat, revokedby, revokedcode, revokedreason FROM certificates
-			WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0 ORDER BY id`, []any{string(issuer), fingerprint},
-			func(scan func(...any) error) error {
-				var c law.Certificate
-				var at int64
-				err := scan(&c.ID, &c.Serial, &at, &c.Revocation.By, &c.Revocation.Code, &c.Revocation.Reason)
-				c.Revocation.At = fromMillis(at)
-				out = append(out, c)
-				return err
-			})
+		err = q.each(listRevoked, []any{string(issuer), fingerprint}, func(scan func(...any) error) error {
+			var c Revoked
+			var at int64
+			err := scan(&c.Serial, &at, &c.Code)
+			c.At = fromMillis(at)
+			out = append(out, c)
+			return err
+		})
 	}
 	return out, because(err, "reading revoked certificates of key %s", issuer)
 }
@@ -63,7 +73,7 @@ func (r *Reader) CountRevokedBy(issuer law.KeyID, fingerprint string) (int, erro
 	n := 0
 	q, err := r.list()
 	if err == nil {
-		err = q.row(`SELECT count(*) FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0`, []any{string(issuer), fingerprint}, &n)
+		err = q.row(countRevoked, []any{string(issuer), fingerprint}, &n)
 	}
 	return n, because(err, "counting revoked certificates of key %s", issuer)
 }

@@ -44,6 +44,19 @@ func (db *DB) PlanOfOperations(t testing.TB, query OperationQuery) string {
 	return db.plan(t, text, args)
 }
 
+// PlansOfCertificates is how SQLite would answer what is asked of very many device certificates.
+func (db *DB) PlansOfCertificates(t testing.TB) map[string]string {
+	t.Helper()
+	plans := map[string]string{}
+	for what, text := range map[string]string{
+		"revocation list": listRevoked, "count of revoked": countRevoked, "count of a lot": countLot, "count of refused": countRefused,
+		"first of a lot": `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + lotOf + ` ORDER BY id LIMIT 1`,
+	} {
+		plans[what] = db.plan(t, text, []any{"a", "b"})
+	}
+	return plans
+}
+
 func (db *DB) plan(t testing.TB, text string, args []any) string {
 	t.Helper()
 	c, err := db.writer.take(context.Background())

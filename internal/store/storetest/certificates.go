@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
@@ -91,7 +92,6 @@ var certificates = map[string]func(*fixture){
 				"0 ": func() ([]law.Certificate, error) {
 					return r.RunningCertificates(f.clock.Now().Add(law.AttemptLease), 1)
 				},
-				"3 ":           func() ([]law.Certificate, error) { return r.RevokedBy("root", "f-root") },
 				"4 5 ":         func() ([]law.Certificate, error) { return r.Certificates("", "3", 9) },
 				"1 2 ":         func() ([]law.Certificate, error) { return r.Certificates("fw", "0", 2) },
 				"0 1 2 3 4 5 ": func() ([]law.Certificate, error) { return r.Certificates("", "", 9) },
@@ -124,6 +124,38 @@ var certificates = map[string]func(*fixture){
 				return fmt.Errorf("stored are %q: %w", got, err)
 			}
 			return nil
+		})
+	},
+
+	"RevokedCertificatesAreListedInTheOrderInWhichTheyWereRevoked": func(f *fixture) {
+		var at time.Time
+		f.update(func(tx *store.Tx) error {
+			at = tx.Now()
+			var err error
+			for id, after := range map[law.CertificateID]time.Duration{"1": 2, "2": 0, "3": 1, "4": 1, "5": -1, "6": 1} {
+				c := certificate(tx, id)
+				c.Serial = "5e" + string(id)
+				if after >= 0 {
+					c.Revocation = law.Revocation{At: at.Add(after * time.Millisecond), By: "anna", Code: "superseded", Reason: "a new one"}
+				}
+				if id == "6" {
+					c.IssuerFingerprint = "older"
+				}
+				err = errors.Join(err, saveCertificate(tx, c, audit.CertificateAccepted))
+			}
+			return err
+		})
+		want := []store.Revoked{
+			{Serial: "5e2", At: at, Code: "superseded"}, {Serial: "5e3", At: at.Add(time.Millisecond), Code: "superseded"},
+			{Serial: "5e4", At: at.Add(time.Millisecond), Code: "superseded"}, {Serial: "5e1", At: at.Add(2 * time.Millisecond), Code: "superseded"},
+		}
+		f.view(func(r *store.Reader) error {
+			got, err := r.RevokedBy("root", "f-root")
+			n, wrong := r.CountRevokedBy("root", "f-root")
+			if !reflect.DeepEqual(got, want) || n != len(want) {
+				f.Errorf("revoked are %d: %+v, want %+v", n, got, want)
+			}
+			return errors.Join(err, wrong)
 		})
 	},
 

@@ -28,6 +28,7 @@ CREATE INDEX audit_events_keyid     ON audit_events (keyid, idx) WHERE keyid <> 
 CREATE INDEX audit_events_session   ON audit_events (session, idx) WHERE session <> '';
 CREATE INDEX audit_events_type      ON audit_events (type, idx);
 CREATE INDEX audit_events_approved  ON audit_events (operation) WHERE type = 'operation-became-approved';
+CREATE INDEX audit_events_refused   ON audit_events (operation, keyid) WHERE type = 'order-refused';
 
 CREATE TABLE audit_hashes (
   idx  BIGINT           PRIMARY KEY,                -- as golang.org/x/mod/sumdb/tlog numbers stored hashes
@@ -147,7 +148,9 @@ CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running
 CREATE INDEX certificates_device      ON certificates (issuer, device, id) WHERE device <> '';
 CREATE INDEX certificates_fingerprint ON certificates (issuer, fingerprint) WHERE device <> '';
 CREATE INDEX certificates_operation   ON certificates (operation, id) WHERE device <> '';
-CREATE INDEX certificates_revoked ON certificates (issuer, issuerfingerprint, id) WHERE revokedat > 0;
+-- These two have all that is asked of very many certificates at once.
+CREATE INDEX certificates_lot     ON certificates (operation, issuer, state, id, revokedat) WHERE keyid = '';
+CREATE INDEX certificates_revoked ON certificates (issuer, issuerfingerprint, revokedat, serial, revokedcode) WHERE revokedat > 0;
 -- RFC 5280 section 4.1.2.2.
 CREATE UNIQUE INDEX certificates_serial ON certificates (issuer, serial) WHERE issuer <> '';
 
