@@ -419,3 +419,38 @@ func TestADeviceCertificateNeedsWhatASignOrderNeeds(t *testing.T) {
 		t.Errorf("the keystore was asked %d times", n)
 	}
 }
+
+// What comes between the drawing up of a list and its acceptance must be on it: Check would find an accepted list on which
+// a revoked certificate is missing.
+func TestRevocationsThatRaceWithAListAreOnTheNextOne(t *testing.T) {
+	k := factory(t, law.DuplicatesRefused)
+	const n = 150
+	o := k.Lot(n)
+	all := make([]keyserver.Certificate, n)
+	for i := range all {
+		all[i] = mustIssue(k, o, fmt.Sprintf("SN-%d", i))
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, c := range all {
+			if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "lost"); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for racing := true; racing; {
+		select {
+		case <-done:
+			racing = false
+		default:
+		}
+		if err := k.Keyserver.Beat(k.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := k.Keyserver.RevocationList(k.Context(), "ca-dev")
+	if err != nil || l.Entries != n || l.Number < 3 {
+		t.Errorf("list %d has %d entries (%v)", l.Number, l.Entries, err)
+	}
+}

@@ -37,7 +37,7 @@ func (k *Keyserver) RevocationList(ctx context.Context, id law.KeyID) (Revocatio
 func (k *Keyserver) MakeRevocationList(ctx context.Context, c Caller, id law.SessionID, key law.KeyID) (RevocationList, error) {
 	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
 		var out listing
-		list, err := tx.RevocationList(key)
+		list, err := tx.RevocationListState(key)
 		if err != nil {
 			return listing{}, err
 		}
@@ -96,7 +96,7 @@ func (k *Keyserver) signList(ctx context.Context, c Caller, a listing) (Revocati
 		der, failure = a.draft.Finish(a.draft.TBS(), signature)
 	}
 	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (law.RevocationList, error) {
-		list, err := tx.RevocationList(a.attempt.List.Key)
+		list, err := tx.RevocationListState(a.attempt.List.Key)
 		if err != nil {
 			return law.RevocationList{}, err
 		}
@@ -134,11 +134,11 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 		}
 		var due []law.Key
 		for _, key := range r.Facts().Keys() {
-			is, err := k.listDue(r, key)
+			list, err := k.listOf(r, key)
 			if err != nil {
 				return nil, err
 			}
-			if is {
+			if list.due {
 				due = append(due, key)
 			}
 		}
@@ -158,47 +158,94 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 	return err
 }
 
-// listDue says whether something is to be done about the revocation list of a key: if it has a certificate and can sign.
-func (k *Keyserver) listDue(r *store.Reader, key law.Key) (bool, error) {
-	issues := key.Type == law.Root || key.Type == law.CA
-	if !issues || key.State != law.KeyActive || k.elapsed() < k.lists[key.ID] {
-		return false, nil
-	}
-	if _, found, err := currentOf(r, key); err != nil || !found {
-		return false, err
-	}
-	list, err := r.RevocationList(key.ID)
-	if err != nil {
-		return false, err
-	}
-	revoked, err := r.CountRevokedBy(key.ID, key.Fingerprint)
-	return list.Due(key, revoked, r.Now()) && !list.Running(r.Now()), err
+// listBasis is what a revocation list is drawn up by. While it is the same, so is the list.
+type listBasis struct {
+	number      int64 // of the newest one that was accepted
+	issuer      law.CertificateID
+	fingerprint string
+	revoked     int // a revocation is final, so as many are the same
 }
 
-// renewList makes the revocation list of a CA key.
+// standingList is how the revocation list of a key stands.
+type standingList struct {
+	law.RevocationList // without its DER
+	basis              listBasis
+	due                bool // something is to be done about it
+}
+
+// listOf is how the revocation list of a key stands. It is due only if the key has a certificate and can sign.
+func (k *Keyserver) listOf(r *store.Reader, key law.Key) (standingList, error) {
+	issues := key.Type == law.Root || key.Type == law.CA
+	if !issues || key.State != law.KeyActive || k.elapsed() < k.lists[key.ID] {
+		return standingList{}, nil
+	}
+	current, found, err := currentOf(r, key)
+	if err != nil || !found {
+		return standingList{}, err
+	}
+	list, err := r.RevocationListState(key.ID)
+	if err != nil {
+		return standingList{}, err
+	}
+	revoked, err := r.CountRevokedBy(key.ID, key.Fingerprint)
+	return standingList{list, listBasis{list.Number, current.ID, key.Fingerprint, revoked}, list.Due(key, revoked, r.Now()) && !list.Running(r.Now())}, err
+}
+
+// drawnList is a revocation list that is drawn up.
+type drawnList struct {
+	standingList
+	draft pki.Draft
+	says  law.ListDraft
+}
+
+// drawList draws up the revocation list of a key if it is due.
+func (k *Keyserver) drawList(r *store.Reader, id law.KeyID) (drawnList, error) {
+	key, _ := r.Facts().Key(id)
+	list, err := k.listOf(r, key)
+	if err != nil || !list.due {
+		return drawnList{}, err // another server was faster
+	}
+	draft, says, err := draftList(r, list.RevocationList)
+	return drawnList{list, draft, says}, err
+}
+
+// renewList makes the revocation list of a CA key. A long one takes a while to draw up, so that is done outside of the
+// transaction, which all others wait for; only where certificates are revoked all the time is it at last done inside.
 func (k *Keyserver) renewList(ctx context.Context, id law.KeyID) error {
-	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
-		key, _ := tx.Facts().Key(id)
-		if due, err := k.listDue(&tx.Reader, key); err != nil || !due {
-			return listing{}, err // another server was faster
+	for tries := 2; ; tries-- {
+		drawn, err := look(ctx, k, func(r *store.Reader) (drawnList, error) { return k.drawList(r, id) })
+		if err != nil || !drawn.due {
+			return err
 		}
-		list, err := tx.RevocationList(id)
-		if err != nil {
-			return listing{}, err
+		a, err := update(ctx, k, func(tx *store.Tx) (listing, error) { return k.placeList(tx, id, drawn, tries > 0) })
+		switch {
+		case errors.Is(err, errRedraw):
+			continue
+		case err != nil || !a.attempt.Permit.Granted():
+			return err
 		}
-		draft, says, err := draftList(&tx.Reader, list)
-		if err != nil {
-			return listing{}, err
-		}
-		out := listing{draft: draft}
-		if out.attempt, err = list.PermitRevocationList(says, tx.Facts(), tx.Now()); err != nil {
-			return listing{}, err
-		}
-		return out, Caller{}.acceptList(tx, out)
-	})
-	if err != nil || !a.attempt.Permit.Granted() {
+		_, err = k.signList(context.WithoutCancel(ctx), Caller{}, a)
 		return err
 	}
-	_, err = k.signList(context.WithoutCancel(ctx), Caller{}, a)
-	return err
+}
+
+// placeList asks the law for the permit to sign a revocation list, and stores that it is to be signed. If the list would be
+// another one by now, the error is errRedraw if it may be, or else it is drawn up again.
+func (k *Keyserver) placeList(tx *store.Tx, id law.KeyID, drawn drawnList, mayRedraw bool) (listing, error) {
+	key, _ := tx.Facts().Key(id)
+	now, err := k.listOf(&tx.Reader, key)
+	if err == nil && now.basis != drawn.basis {
+		if mayRedraw {
+			return listing{}, errRedraw
+		}
+		drawn, err = k.drawList(&tx.Reader, id)
+	}
+	if err != nil || !drawn.due {
+		return listing{}, err
+	}
+	out := listing{draft: drawn.draft}
+	if out.attempt, err = drawn.PermitRevocationList(drawn.says, tx.Facts(), tx.Now()); err != nil {
+		return listing{}, err
+	}
+	return out, Caller{}.acceptList(tx, out)
 }

@@ -169,14 +169,23 @@ func filled(b []byte) []byte {
 
 // RevocationList reads the revocation list of a key. If there is none yet, the one returned says so.
 func (r *Reader) RevocationList(key law.KeyID) (law.RevocationList, error) {
+	return r.revocationList(key, true)
+}
+
+// RevocationListState is RevocationList without its DER, which may be tens of megabytes.
+func (r *Reader) RevocationListState(key law.KeyID) (law.RevocationList, error) {
+	return r.revocationList(key, false)
+}
+
+func (r *Reader) revocationList(key law.KeyID, whole bool) (law.RevocationList, error) {
 	l := law.RevocationList{Key: key}
-	err := r.q.each(`SELECT fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate FROM revocation_lists WHERE keyid = $1`,
-		[]any{string(key)}, func(scan func(...any) error) error {
-			var lease, this, next int64
-			err := scan(&l.Fingerprint, &l.Number, &lease, &l.Issued, &l.DER, &l.Entries, &this, &next)
-			l.Lease, l.ThisUpdate, l.NextUpdate = fromMillis(lease), fromMillis(this), fromMillis(next)
-			return err
-		})
+	var lease, this, next int64
+	columns, into := `fingerprint, accepted, lease, number, entries, thisupdate, nextupdate`, []any{&l.Fingerprint, &l.Number, &lease, &l.Issued, &l.Entries, &this, &next}
+	if whole {
+		columns, into = columns+`, der`, append(into, &l.DER)
+	}
+	err := r.q.each(`SELECT `+columns+` FROM revocation_lists WHERE keyid = $1`, []any{string(key)}, func(scan func(...any) error) error { return scan(into...) })
+	l.Lease, l.ThisUpdate, l.NextUpdate = fromMillis(lease), fromMillis(this), fromMillis(next)
 	if err != nil {
 		return law.RevocationList{}, fmt.Errorf("reading the revocation list of key %s: %w", key, err)
 	}
@@ -187,7 +196,7 @@ func (r *Reader) RevocationList(key law.KeyID) (law.RevocationList, error) {
 }
 
 // SaveRevocationList stores the revocation list of a key, in the place of the one before, with the events that say what
-// happened to it.
+// happened to it. While the newest one that was issued is the same, its DER stays, and may be missing here.
 func (tx *Tx) SaveRevocationList(l law.RevocationList, first audit.Event, more ...audit.Event) error {
 	q, err := tx.list()
 	if err == nil {
@@ -195,7 +204,8 @@ func (tx *Tx) SaveRevocationList(l law.RevocationList, first audit.Event, more .
 		err = q.exec(`INSERT INTO revocation_lists (keyid, fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (keyid) DO UPDATE SET fingerprint = excluded.fingerprint, accepted = excluded.accepted, lease = excluded.lease,
-			number = excluded.number, der = excluded.der, entries = excluded.entries, thisupdate = excluded.thisupdate, nextupdate = excluded.nextupdate`,
+			number = excluded.number, der = CASE WHEN revocation_lists.number = excluded.number THEN revocation_lists.der ELSE excluded.der END,
+			entries = excluded.entries, thisupdate = excluded.thisupdate, nextupdate = excluded.nextupdate`,
 			string(l.Key), l.Fingerprint, l.Number, millis(l.Lease), l.Issued, filled(l.DER), l.Entries, millis(l.ThisUpdate), millis(l.NextUpdate))
 	}
 	if err != nil {

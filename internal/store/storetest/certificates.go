@@ -167,7 +167,12 @@ var certificates = map[string]func(*fixture){
 				if !reflect.DeepEqual(got, list) {
 					f.Errorf("stored is %+v, want %+v", got, list)
 				}
-				return err
+				state, wrong := r.RevocationListState("ca")
+				got.DER = nil
+				if !reflect.DeepEqual(state, got) {
+					f.Errorf("without its DER it is %+v, want %+v", state, got)
+				}
+				return errors.Join(err, wrong)
 			})
 		}
 		expect()
@@ -181,6 +186,13 @@ var certificates = map[string]func(*fixture){
 				Key: "ca", Fingerprint: "f-ca", Number: 2, Issued: 1, DER: []byte("der"), Entries: 3, ThisUpdate: tx.Now(), NextUpdate: tx.Now().Add(hour),
 			}
 			return tx.SaveRevocationList(list, audit.Event{Type: audit.RevocationListIssued, Key: "ca"})
+		})
+		expect()
+		f.update(func(tx *store.Tx) error {
+			list.Number, list.Lease = 3, tx.Now().Add(law.AttemptLease)
+			next := list
+			next.DER = nil
+			return tx.SaveRevocationList(next, audit.Event{Type: audit.RevocationListAccepted, Key: "ca"})
 		})
 		expect()
 	},

@@ -160,10 +160,10 @@ CREATE TABLE revocation_lists (
   accepted          BIGINT           NOT NULL,    -- number of the newest one that was accepted
   lease             BIGINT           NOT NULL,    -- end of the attempt at that; 0: none is under way
   number            BIGINT           NOT NULL,    -- of the newest one that was issued; 0: none was yet
-  der               BYTEA            NOT NULL,
   entries           BIGINT           NOT NULL,    -- certificates on it
   thisupdate        BIGINT           NOT NULL,
-  nextupdate        BIGINT           NOT NULL
+  nextupdate        BIGINT           NOT NULL,
+  der               BYTEA            NOT NULL     -- the last column: what is before a large one is read without it
 );
 
 CREATE TABLE ended_sign_ins (                       -- with a browser, by a sign-out; all others end by themselves
