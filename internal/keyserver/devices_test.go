@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
@@ -453,4 +454,33 @@ func TestRevocationsThatRaceWithAListAreOnTheNextOne(t *testing.T) {
 	if err != nil || l.Entries != n || l.Number < 3 {
 		t.Errorf("list %d has %d entries (%v)", l.Number, l.Entries, err)
 	}
+}
+
+func TestAListThatTakesLongIsNotMadeAgainAllTheTime(t *testing.T) {
+	k := factory(t, law.DuplicatesRefused)
+	o := k.Lot(3)
+	revoke := func(device string) {
+		c := mustIssue(k, o, device)
+		if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "lost"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries := func(when string, want int) {
+		t.Helper()
+		k.Beat()
+		if l, err := k.Keyserver.RevocationList(k.Context(), "ca-dev"); err != nil || l.Entries != want {
+			t.Errorf("%s: the list has %d entries (%v), want %d", when, l.Entries, err, want)
+		}
+	}
+	revoke("SN-1")
+	entries("a quick one", 1)
+	revoke("SN-2")
+	k.Keystore.Hook(keystoretest.Hooks{Before: func(context.Context, law.Permit) error { k.Clock.Step(2 * time.Second); return nil }})
+	entries("at once after a quick one", 2)
+	k.Keystore.Hook(keystoretest.Hooks{})
+	revoke("SN-3")
+	k.Clock.Step(6*time.Second - 1)
+	entries("soon after a slow one", 2)
+	k.Clock.Step(1)
+	entries("three times as long after a slow one", 3)
 }

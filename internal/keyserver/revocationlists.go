@@ -122,6 +122,7 @@ func (k *Keyserver) signList(ctx context.Context, c Caller, a listing) (Revocati
 }
 
 const (
+	listRest    = 3              // times as long as a list took, until the next one: where much is revoked, most of the time is for other things
 	listPause   = time.Minute    // between two attempts at a list of which the first failed
 	listWarning = 24 * time.Hour // between two warnings of a ROOT key's list
 )
@@ -150,7 +151,10 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 			k.log.WarnContext(ctx, "the revocation list of a ROOT key is due; make it in an administration session", slog.String("key", string(key.ID)))
 			continue
 		}
-		if failed := k.renewList(ctx, key.ID); failed != nil {
+		begun := k.elapsed()
+		failed := k.renewList(ctx, key.ID)
+		k.lists[key.ID] = k.elapsed() + listRest*(k.elapsed()-begun)
+		if failed != nil {
 			k.lists[key.ID] = k.elapsed() + listPause
 			err = errors.Join(err, fmt.Errorf("making the revocation list of key %s: %w", key.ID, failed))
 		}
