@@ -35,8 +35,11 @@ func (r *Reader) Certificates(key law.KeyID, after law.CertificateID, limit int)
 	if key != "" {
 		return r.certificates(`keyid = $1 AND keyid <> '' AND id > $2 ORDER BY id LIMIT $3`, string(key), string(after), limit)
 	}
-	return r.certificates(`keyid <> '' AND id > $1 ORDER BY id LIMIT $2`, string(after), limit)
+	return r.certificates(ofKeys, string(after), limit)
 }
+
+// ofKeys are certificates of keys of this server.
+const ofKeys = `keyid <> '' AND id > $1 ORDER BY id LIMIT $2`
 
 // Revoked is what a revocation list says of a certificate.
 type Revoked struct {

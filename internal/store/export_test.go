@@ -51,6 +51,7 @@ func (db *DB) PlansOfCertificates(t testing.TB) map[string]string {
 	for what, text := range map[string]string{
 		"revocation list": listRevoked, "count of revoked": countRevoked, "count of a lot": countLot, "count of refused": countRefused,
 		"first of a lot": `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + lotOf + ` ORDER BY id LIMIT 1`,
+		"of keys":        `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + ofKeys,
 	} {
 		plans[what] = db.plan(t, text, []any{"a", "b"})
 	}

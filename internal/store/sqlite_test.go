@@ -63,6 +63,7 @@ func TestVeryManyCertificatesAreCountedAndListedInIndexesAlone(t *testing.T) {
 		"count of revoked": "SEARCH certificates USING COVERING INDEX certificates_revoked (issuer=? AND issuerfingerprint=? AND revokedat>?)",
 		"count of a lot":   "SEARCH certificates USING COVERING INDEX certificates_lot (operation=? AND issuer=? AND state=?)",
 		"first of a lot":   "SEARCH certificates USING INDEX certificates_lot (operation=? AND issuer=? AND state=?)",
+		"of keys":          "SEARCH certificates USING INDEX certificates_keys (id>?)",
 		"count of refused": "SEARCH audit_events USING COVERING INDEX audit_events_refused (operation=? AND keyid=?)",
 	} {
 		if plans[what] != want {

@@ -144,6 +144,7 @@ CREATE TABLE certificates (
   revokedreason     TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX certificates_keyid   ON certificates (keyid, id) WHERE keyid <> '';
+CREATE INDEX certificates_keys    ON certificates (id) WHERE keyid <> '';
 CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running' AND operation = '';
 CREATE INDEX certificates_device      ON certificates (issuer, device, id) WHERE device <> '';
 CREATE INDEX certificates_fingerprint ON certificates (issuer, fingerprint) WHERE device <> '';
