@@ -3,7 +3,8 @@
 // a server of the same HTTP stack whose handler does nothing. It prints them side by side, as ratios, and the goals
 // with what was reached.
 //
-//	go run ./e2e/bench [-db postgres] [-keystore softhsm] [-servers 3] [-each 4s] [-history 1000000] [-devices 1000000 [-only-devices]]
+//	go run ./e2e/bench [-db postgres] [-keystore softhsm] [-servers 3] [-each 4s] [-history 1000000]
+//	go run ./e2e/bench -only-devices -devices 1000000 [-db postgres]
 //
 // Without the first three it measures, one after the other, the servers that the goals compare. The servers,
 // PostgreSQL and the worker of the HSM are processes of their own on this machine, as in production but for TLS, the
