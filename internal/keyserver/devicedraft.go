@@ -16,8 +16,8 @@ import (
 	"example.org/keyserver/internal/store"
 )
 
-// errRedraw says that what is to be signed was drawn up by what is not so any more. Nothing was stored.
-var errRedraw = errors.New("what it was drawn up by has changed meanwhile")
+// errRedraw says that certificates were drawn up by what is not so any more. Nothing was stored.
+var errRedraw = errors.New("the profile or the certificate of the key has changed meanwhile")
 
 // drawnDevices are certificates that are drawn up, and by what.
 type drawnDevices struct {

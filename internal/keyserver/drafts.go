@@ -119,16 +119,12 @@ func (d drawing) imported(f law.Facts, of law.KeyID, chain []byte, now time.Time
 	return c, ""
 }
 
-// list draws up the next revocation list of a key.
-func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft, error) {
+// draftList draws up the next revocation list of a key, of what is revoked.
+func draftList(r *store.Reader, l law.RevocationList, revoked []store.Revoked) (pki.Draft, law.ListDraft, error) {
 	key, _ := r.Facts().Key(l.Key)
 	validity := law.ListValidity
 	if key.Type == law.Root {
 		validity = law.RootListValidity
-	}
-	revoked, err := r.RevokedBy(key.ID, key.Fingerprint)
-	if err != nil {
-		return pki.Draft{}, law.ListDraft{}, err
 	}
 	authority, fault, err := authorityOf(r, key)
 	if err != nil {

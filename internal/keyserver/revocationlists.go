@@ -42,7 +42,12 @@ func (k *Keyserver) MakeRevocationList(ctx context.Context, c Caller, id law.Ses
 			return listing{}, err
 		}
 		out.session, err = c.actIn(tx, id, func(s law.Session) (law.SessionOutcome, error) {
-			draft, says, err := draftList(&tx.Reader, list)
+			made, _ := tx.Facts().Key(key)
+			revoked, err := tx.RevokedSince(key, made.Fingerprint, nil)
+			if err != nil {
+				return law.SessionOutcome{Session: s}, err
+			}
+			draft, says, err := draftList(&tx.Reader, list, revoked)
 			if err != nil {
 				return law.SessionOutcome{Session: s}, err
 			}
@@ -122,7 +127,6 @@ func (k *Keyserver) signList(ctx context.Context, c Caller, a listing) (Revocati
 }
 
 const (
-	listRest    = 3              // times as long as a list took, until the next one: where much is revoked, most of the time is for other things
 	listPause   = time.Minute    // between two attempts at a list of which the first failed
 	listWarning = 24 * time.Hour // between two warnings of a ROOT key's list
 )
@@ -153,7 +157,7 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 		}
 		begun := k.elapsed()
 		failed := k.renewList(ctx, key.ID)
-		k.lists[key.ID] = k.elapsed() + listRest*(k.elapsed()-begun)
+		k.lists[key.ID] = k.elapsed() + (k.elapsed() - begun) // where much is revoked, half of the time is for other things
 		if failed != nil {
 			k.lists[key.ID] = k.elapsed() + listPause
 			err = errors.Join(err, fmt.Errorf("making the revocation list of key %s: %w", key.ID, failed))
@@ -198,58 +202,56 @@ func (k *Keyserver) listOf(r *store.Reader, key law.Key) (standingList, error) {
 // drawnList is a revocation list that is drawn up.
 type drawnList struct {
 	standingList
-	draft pki.Draft
-	says  law.ListDraft
+	revoked []store.Revoked
+	draft   pki.Draft
+	says    law.ListDraft
 }
 
-// drawList draws up the revocation list of a key if it is due.
-func (k *Keyserver) drawList(r *store.Reader, id law.KeyID) (drawnList, error) {
+// drawList draws up the revocation list of a key if it is due. What an earlier one has is not read again.
+func (k *Keyserver) drawList(r *store.Reader, id law.KeyID, earlier drawnList) (drawnList, error) {
 	key, _ := r.Facts().Key(id)
 	list, err := k.listOf(r, key)
 	if err != nil || !list.due {
 		return drawnList{}, err // another server was faster
 	}
-	draft, says, err := draftList(r, list.RevocationList)
-	return drawnList{list, draft, says}, err
+	if list.basis == earlier.basis {
+		return earlier, nil
+	}
+	if earlier.basis.fingerprint != key.Fingerprint {
+		earlier.revoked = nil
+	}
+	revoked, err := r.RevokedSince(key.ID, key.Fingerprint, earlier.revoked)
+	if err == nil && len(revoked) != list.basis.revoked { // the clock went back in between
+		revoked, err = r.RevokedSince(key.ID, key.Fingerprint, nil)
+	}
+	if err != nil {
+		return drawnList{}, err
+	}
+	draft, says, err := draftList(r, list.RevocationList, revoked)
+	return drawnList{list, revoked, draft, says}, err
 }
 
 // renewList makes the revocation list of a CA key. A long one takes a while to draw up, so that is done outside of the
-// transaction, which all others wait for; only where certificates are revoked all the time is it at last done inside.
+// transaction, which all others wait for; inside, what was revoked meanwhile is added.
 func (k *Keyserver) renewList(ctx context.Context, id law.KeyID) error {
-	for tries := 2; ; tries-- {
-		drawn, err := look(ctx, k, func(r *store.Reader) (drawnList, error) { return k.drawList(r, id) })
-		if err != nil || !drawn.due {
-			return err
-		}
-		a, err := update(ctx, k, func(tx *store.Tx) (listing, error) { return k.placeList(tx, id, drawn, tries > 0) })
-		switch {
-		case errors.Is(err, errRedraw):
-			continue
-		case err != nil || !a.attempt.Permit.Granted():
-			return err
-		}
-		_, err = k.signList(context.WithoutCancel(ctx), Caller{}, a)
+	drawn, err := look(ctx, k, func(r *store.Reader) (drawnList, error) { return k.drawList(r, id, drawnList{}) })
+	if err != nil || !drawn.due {
 		return err
 	}
-}
-
-// placeList asks the law for the permit to sign a revocation list, and stores that it is to be signed. If the list would be
-// another one by now, the error is errRedraw if it may be, or else it is drawn up again.
-func (k *Keyserver) placeList(tx *store.Tx, id law.KeyID, drawn drawnList, mayRedraw bool) (listing, error) {
-	key, _ := tx.Facts().Key(id)
-	now, err := k.listOf(&tx.Reader, key)
-	if err == nil && now.basis != drawn.basis {
-		if mayRedraw {
-			return listing{}, errRedraw
+	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
+		now, err := k.drawList(&tx.Reader, id, drawn)
+		if err != nil || !now.due {
+			return listing{}, err
 		}
-		drawn, err = k.drawList(&tx.Reader, id)
+		out := listing{draft: now.draft}
+		if out.attempt, err = now.PermitRevocationList(now.says, tx.Facts(), tx.Now()); err != nil {
+			return listing{}, err
+		}
+		return out, Caller{}.acceptList(tx, out)
+	})
+	if err != nil || !a.attempt.Permit.Granted() {
+		return err
 	}
-	if err != nil || !drawn.due {
-		return listing{}, err
-	}
-	out := listing{draft: drawn.draft}
-	if out.attempt, err = drawn.PermitRevocationList(drawn.says, tx.Facts(), tx.Now()); err != nil {
-		return listing{}, err
-	}
-	return out, Caller{}.acceptList(tx, out)
+	_, err = k.signList(context.WithoutCancel(ctx), Caller{}, a)
+	return err
 }

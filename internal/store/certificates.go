@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -49,17 +50,23 @@ type Revoked struct {
 }
 
 const (
-	listRevoked  = `SELECT serial, revokedat, revokedcode` + byPair + ` ORDER BY revokedat, serial`
-	countRevoked = `SELECT count(*)` + byPair
-	byPair       = ` FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0`
+	listRevoked  = `SELECT serial, revokedat, revokedcode` + byPair + ` AND revokedat >= $3 AND revokedat > 0 ORDER BY revokedat, serial`
+	countRevoked = `SELECT count(*)` + byPair + ` AND revokedat > 0`
+	byPair       = ` FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2`
 )
 
-// RevokedBy lists the certificates that a key pair has issued and that are revoked, in the order in which they were.
-func (r *Reader) RevokedBy(issuer law.KeyID, fingerprint string) ([]Revoked, error) {
-	var out []Revoked
+// RevokedSince lists the certificates that a key pair has issued and that are revoked, in the order in which they were. It
+// begins with those that are known already, in that order, and reads only those that were revoked since the last of them.
+func (r *Reader) RevokedSince(issuer law.KeyID, fingerprint string, known []Revoked) ([]Revoked, error) {
+	since := fromMillis(0)
+	if len(known) > 0 {
+		since = known[len(known)-1].At
+	}
+	first, _ := slices.BinarySearchFunc(known, since, func(c Revoked, at time.Time) int { return c.At.Compare(at) })
+	out := slices.Clip(known[:first])
 	q, err := r.list()
 	if err == nil {
-		err = q.each(listRevoked, []any{string(issuer), fingerprint}, func(scan func(...any) error) error {
+		err = q.each(listRevoked, []any{string(issuer), fingerprint, millis(since)}, func(scan func(...any) error) error {
 			var c Revoked
 			var at int64
 			err := scan(&c.Serial, &at, &c.Code)

@@ -53,7 +53,7 @@ func (db *DB) PlansOfCertificates(t testing.TB) map[string]string {
 		"first of a lot": `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + lotOf + ` ORDER BY id LIMIT 1`,
 		"of keys":        `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + ofKeys,
 	} {
-		plans[what] = db.plan(t, text, []any{"a", "b"})
+		plans[what] = db.plan(t, text, []any{"a", "b", 1}[:strings.Count(text, "$")])
 	}
 	return plans
 }

@@ -150,7 +150,14 @@ var certificates = map[string]func(*fixture){
 			{Serial: "5e4", At: at.Add(time.Millisecond), Code: "superseded"}, {Serial: "5e1", At: at.Add(2 * time.Millisecond), Code: "superseded"},
 		}
 		f.view(func(r *store.Reader) error {
-			got, err := r.RevokedBy("root", "f-root")
+			got, err := r.RevokedSince("root", "f-root", nil)
+			for known := range want {
+				more, wrong := r.RevokedSince("root", "f-root", want[:known+1])
+				if !reflect.DeepEqual(more, want) {
+					f.Errorf("with %d known, revoked are %+v, want %+v", known+1, more, want)
+				}
+				err = errors.Join(err, wrong)
+			}
 			n, wrong := r.CountRevokedBy("root", "f-root")
 			if !reflect.DeepEqual(got, want) || n != len(want) {
 				f.Errorf("revoked are %d: %+v, want %+v", n, got, want)
