@@ -8,9 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 
-	"example.org/keyserver/api"
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/config"
 	"example.org/keyserver/internal/httpapi"
@@ -54,15 +52,14 @@ func rate(cfg config.Config) limits.Rate {
 	return limits.Rate{PerSecond: float64(cfg.Limits.RequestsPerMinute) / 60, Burst: cfg.Limits.RequestsPerMinute}
 }
 
-// together serves the API under /api, with the revocation lists under /crl, and the pages under everything else.
-func together(service, pages http.Handler) http.Handler {
+// together serves the API under its paths, and the pages under everything else.
+func together(api, pages http.Handler) http.Handler {
 	if pages == nil {
-		return service
+		return api
 	}
-	lists, _, _ := strings.Cut(api.PathRevocationList, "{")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, lists) {
-			service.ServeHTTP(w, r)
+		if httpapi.Serves(r.URL.Path) {
+			api.ServeHTTP(w, r)
 			return
 		}
 		pages.ServeHTTP(w, r)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -153,6 +154,12 @@ func (r *route) maxBody() int64 {
 		return api.MaxBatchBody
 	}
 	return api.MaxBody
+}
+
+// Serves says whether a path is one of the API's: those under /api, and the revocation lists.
+func Serves(path string) bool {
+	lists, _, _ := strings.Cut(api.PathRevocationList, "{")
+	return path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, lists)
 }
 
 // hasBody says whether a request comes with a body.
