@@ -48,7 +48,7 @@ lint:
 	CGO_ENABLED=1 $(TOOL) staticcheck $(WORKER)
 	./scripts/vulncheck
 
-# BENCH may say -history 1000000, or which servers alone: -db, -keystore, -servers.
+# BENCH may say -history 1000000, -devices 1000000, or which servers alone: -db, -keystore, -servers.
 bench: build
 	./scripts/need $(BENCH_NEEDS)
 	go run ./e2e/bench $(BENCH)

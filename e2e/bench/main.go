@@ -4,6 +4,7 @@
 // with what was reached.
 //
 //	go run ./e2e/bench [-db postgres] [-keystore softhsm] [-servers 3] [-each 4s] [-history 1000000]
+//	go run ./e2e/bench -only-devices -devices 1000000 [-db postgres]
 //
 // Without the first three it measures, one after the other, the servers that the goals compare. The servers,
 // PostgreSQL and the worker of the HSM are processes of their own on this machine, as in production but for TLS, the
@@ -31,6 +32,8 @@ type options struct {
 	parts   stand.Options // the zero value: all that the goals compare
 	each    time.Duration
 	history int
+	devices int
+	only    bool // the device certificates are measured alone
 }
 
 func main() {
@@ -40,6 +43,8 @@ func main() {
 	flag.IntVar(&o.parts.Servers, "servers", 0, "measure so many servers on one database alone, such as 1 or 3")
 	flag.DurationVar(&o.each, "each", 4*time.Second, "how long each line of the tables is measured")
 	flag.IntVar(&o.history, "history", 0, "measure also with so many sign orders stored, such as 1000000; 0: do not")
+	flag.IntVar(&o.devices, "devices", 20_000, "measure also with so many device certificates of one CA key, such as 1000000; 0: do not")
+	flag.BoolVar(&o.only, "only-devices", false, "measure device certificates alone")
 	nothing := flag.String("serve-nothing", "", "for the program itself: be the server that does nothing, plain or tls")
 	size := flag.Int("size", 0, "for the program itself: bytes of an answer")
 	flag.Parse()
@@ -68,6 +73,9 @@ func (o options) run(ctx context.Context) (err error) {
 	fmt.Printf("%d cores, which servers, databases and clients share; %s\n", runtime.NumCPU(), runtime.Version())
 	fmt.Println("clients: a connection each, kept; requests made beforehand; of answers only status and length are read")
 	b := bench{options: o, bin: bin, dir: dir, setups: o.setups()}
+	if o.only {
+		return b.on(ctx, b.setups[0], b.measureDevices)
+	}
 	if err := b.measureParts(ctx); err != nil {
 		return err
 	}
@@ -79,6 +87,11 @@ func (o options) run(ctx context.Context) (err error) {
 	printFoot()
 	if o.history > 0 {
 		if err := b.on(ctx, b.setups[0], b.measureHistory); err != nil {
+			return err
+		}
+	}
+	if o.devices > 0 {
+		if err := b.on(ctx, b.setups[0], b.measureDevices); err != nil {
 			return err
 		}
 	}

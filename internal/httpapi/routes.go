@@ -161,6 +161,8 @@ func (r *route) maxBody() int64 {
 		return api.MaxPolicyBody
 	case r.media == api.MediaStatusRequest:
 		return api.MaxStatusRequest
+	case r.batch:
+		return api.MaxBatchBody
 	}
 	return api.MaxBody
 }

@@ -93,6 +93,9 @@ func (c *call) maxBody() int64 {
 	if c.route.batch && c.facts.OrdersAnything(c.Caller.Subject) {
 		return api.MaxBatchBody
 	}
+	if c.route.policy || c.route.batch {
+		return api.MaxBody
+	}
 	return c.route.maxBody()
 }
 

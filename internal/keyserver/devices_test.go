@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keyserver"
@@ -365,8 +367,15 @@ func TestDeviceCertificatesAreRevokedByAnAdministratorAndListed(t *testing.T) {
 		t.Errorf("%+v, %v", l, err)
 	}
 	parsed, err := x509.ParseRevocationList(l.DER)
-	if err != nil || len(parsed.RevokedCertificateEntries) != 4 || parsed.RevokedCertificateEntries[0].SerialNumber.Text(16) != all[0].Serial {
-		t.Errorf("%v, %v", parsed, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serials, want []string
+	for i, e := range parsed.RevokedCertificateEntries {
+		serials, want = append(serials, e.SerialNumber.Text(16)), append(want, all[i].Serial)
+	}
+	if slices.Sort(serials); !slices.Equal(serials, slices.Sorted(slices.Values(want))) || len(want) != 4 {
+		t.Errorf("on the list are %q, want %q", serials, want)
 	}
 	if k.Count(o.ID, audit.CertificateRevoked) != 4 {
 		t.Errorf("%d revocations are in the story of the operation", k.Count(o.ID, audit.CertificateRevoked))
@@ -444,4 +453,68 @@ func TestADeviceCertificateNeedsWhatASignOrderNeeds(t *testing.T) {
 	if n := k.Keystore.Signs("ca-dev"); n != 1 {
 		t.Errorf("the keystore was asked %d times", n)
 	}
+}
+
+// What comes between the drawing up of a list and its acceptance must be on it: Check would find an accepted list on which
+// a revoked certificate is missing.
+func TestRevocationsThatRaceWithAListAreOnTheNextOne(t *testing.T) {
+	k := factory(t, law.DuplicatesRefused)
+	const n = 150
+	o := k.Lot(n)
+	all := make([]keyserver.Certificate, n)
+	for i := range all {
+		all[i] = mustIssue(k, o, fmt.Sprintf("SN-%d", i))
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, c := range all {
+			if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "lost"); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for racing := true; racing; {
+		select {
+		case <-done:
+			racing = false
+		default:
+		}
+		if err := k.Keyserver.Beat(k.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := k.Keyserver.RevocationList(k.Context(), "ca-dev")
+	if err != nil || l.Entries != n || l.Number < 3 {
+		t.Errorf("list %d has %d entries (%v)", l.Number, l.Entries, err)
+	}
+}
+
+func TestAListThatTakesLongIsNotMadeAgainAllTheTime(t *testing.T) {
+	k := factory(t, law.DuplicatesRefused)
+	o := k.Lot(3)
+	revoke := func(device string) {
+		c := mustIssue(k, o, device)
+		if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "lost"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries := func(when string, want int) {
+		t.Helper()
+		k.Beat()
+		if l, err := k.Keyserver.RevocationList(k.Context(), "ca-dev"); err != nil || l.Entries != want {
+			t.Errorf("%s: the list has %d entries (%v), want %d", when, l.Entries, err, want)
+		}
+	}
+	revoke("SN-1")
+	entries("a quick one", 1)
+	revoke("SN-2")
+	k.Keystore.Hook(keystoretest.Hooks{Before: func(context.Context, law.Permit) error { k.Clock.Step(2 * time.Second); return nil }})
+	entries("at once after a quick one", 2)
+	k.Keystore.Hook(keystoretest.Hooks{})
+	revoke("SN-3")
+	k.Clock.Step(2*time.Second - 1)
+	entries("soon after a slow one", 2)
+	k.Clock.Step(1)
+	entries("as long after a slow one", 3)
 }

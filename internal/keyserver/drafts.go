@@ -119,16 +119,12 @@ func (d drawing) imported(f law.Facts, of law.KeyID, chain []byte, now time.Time
 	return c, ""
 }
 
-// list draws up the next revocation list of a key.
-func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft, error) {
+// draftList draws up the next revocation list of a key, of what is revoked.
+func draftList(r *store.Reader, l law.RevocationList, revoked []store.Revoked) (pki.Draft, law.ListDraft, error) {
 	key, _ := r.Facts().Key(l.Key)
 	validity := law.ListValidity
 	if key.Type == law.Root {
 		validity = law.RootListValidity
-	}
-	revoked, err := r.RevokedBy(key.ID, key.Fingerprint)
-	if err != nil {
-		return pki.Draft{}, law.ListDraft{}, err
 	}
 	authority, fault, err := authorityOf(r, key)
 	if err != nil {
@@ -137,7 +133,7 @@ func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft,
 	this := r.Now().Truncate(time.Second)
 	says := pki.RevocationList{Number: big.NewInt(l.Number + 1), ThisUpdate: this, NextUpdate: this.Add(validity)}
 	for _, c := range revoked {
-		one, err := revocationOf(c, this)
+		one, err := revocationOf(c.Serial, c.At, c.Code, this)
 		if err != nil {
 			return pki.Draft{}, law.ListDraft{}, err
 		}
@@ -150,15 +146,14 @@ func draftList(r *store.Reader, l law.RevocationList) (pki.Draft, law.ListDraft,
 	return d, law.ListDraft{Draft: draftOf(d, fault), Entries: len(revoked), ThisUpdate: this, NextUpdate: says.NextUpdate}, nil
 }
 
-// revocationOf is a certificate that is revoked as what is signed at this time says it.
-func revocationOf(c law.Certificate, this time.Time) (pki.Revocation, error) {
-	serial, ok := new(big.Int).SetString(c.Serial, 16)
+// revocationOf is what is signed at this time of a certificate that is revoked.
+func revocationOf(serial string, at time.Time, code law.RevocationCode, this time.Time) (pki.Revocation, error) {
+	number, ok := new(big.Int).SetString(serial, 16)
 	if !ok {
-		return pki.Revocation{}, fmt.Errorf("certificate %s has no serial number", c.ID)
+		return pki.Revocation{}, fmt.Errorf("%q is no serial number of a certificate", serial)
 	}
-	at := c.Revocation.At
 	if at.After(this) { // of a time before the clock went back
 		at = this
 	}
-	return pki.Revocation{Serial: serial, Time: at, Reason: pki.Reason(c.Revocation.Code)}, nil
+	return pki.Revocation{Serial: number, Time: at, Reason: pki.Reason(code)}, nil
 }

@@ -37,12 +37,17 @@ func (k *Keyserver) RevocationList(ctx context.Context, id law.KeyID) (Revocatio
 func (k *Keyserver) MakeRevocationList(ctx context.Context, c Caller, id law.SessionID, key law.KeyID) (RevocationList, error) {
 	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
 		var out listing
-		list, err := tx.RevocationList(key)
+		list, err := tx.RevocationListState(key)
 		if err != nil {
 			return listing{}, err
 		}
 		out.session, err = c.actIn(tx, id, func(s law.Session) (law.SessionOutcome, error) {
-			draft, says, err := draftList(&tx.Reader, list)
+			made, _ := tx.Facts().Key(key)
+			revoked, err := tx.RevokedSince(key, made.Fingerprint, nil)
+			if err != nil {
+				return law.SessionOutcome{Session: s}, err
+			}
+			draft, says, err := draftList(&tx.Reader, list, revoked)
 			if err != nil {
 				return law.SessionOutcome{Session: s}, err
 			}
@@ -96,7 +101,7 @@ func (k *Keyserver) signList(ctx context.Context, c Caller, a listing) (Revocati
 		der, failure = a.draft.Finish(a.draft.TBS(), signature)
 	}
 	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (law.RevocationList, error) {
-		list, err := tx.RevocationList(a.attempt.List.Key)
+		list, err := tx.RevocationListState(a.attempt.List.Key)
 		if err != nil {
 			return law.RevocationList{}, err
 		}
@@ -134,11 +139,11 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 		}
 		var due []law.Key
 		for _, key := range r.Facts().Keys() {
-			is, err := k.listDue(r, key)
+			list, err := k.listOf(r, key)
 			if err != nil {
 				return nil, err
 			}
-			if is {
+			if list.due {
 				due = append(due, key)
 			}
 		}
@@ -150,7 +155,10 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 			k.log.WarnContext(ctx, "the revocation list of a ROOT key is due; make it in an administration session", slog.String("key", string(key.ID)))
 			continue
 		}
-		if failed := k.renewList(ctx, key.ID); failed != nil {
+		begun := k.elapsed()
+		failed := k.renewList(ctx, key.ID)
+		k.lists[key.ID] = k.elapsed() + (k.elapsed() - begun) // where much is revoked, half of the time is for other things
+		if failed != nil {
 			k.lists[key.ID] = k.elapsed() + listPause
 			err = errors.Join(err, fmt.Errorf("making the revocation list of key %s: %w", key.ID, failed))
 		}
@@ -158,40 +166,85 @@ func (k *Keyserver) renewLists(ctx context.Context) error {
 	return err
 }
 
-// listDue says whether something is to be done about the revocation list of a key: if it has a certificate and can sign.
-func (k *Keyserver) listDue(r *store.Reader, key law.Key) (bool, error) {
-	issues := key.Type == law.Root || key.Type == law.CA
-	if !issues || key.State != law.KeyActive || k.elapsed() < k.lists[key.ID] {
-		return false, nil
-	}
-	if _, found, err := currentOf(r, key); err != nil || !found {
-		return false, err
-	}
-	list, err := r.RevocationList(key.ID)
-	if err != nil {
-		return false, err
-	}
-	revoked, err := r.CountRevokedBy(key.ID, key.Fingerprint)
-	return list.Due(key, revoked, r.Now()) && !list.Running(r.Now()), err
+// listBasis is what a revocation list is drawn up by. While it is the same, so is the list.
+type listBasis struct {
+	number      int64 // of the newest one that was accepted
+	issuer      law.CertificateID
+	fingerprint string
+	revoked     int // a revocation is final, so as many are the same
 }
 
-// renewList makes the revocation list of a CA key.
+// standingList is how the revocation list of a key stands.
+type standingList struct {
+	law.RevocationList // without its DER
+	basis              listBasis
+	due                bool // something is to be done about it
+}
+
+// listOf is how the revocation list of a key stands. It is due only if the key has a certificate and can sign.
+func (k *Keyserver) listOf(r *store.Reader, key law.Key) (standingList, error) {
+	issues := key.Type == law.Root || key.Type == law.CA
+	if !issues || key.State != law.KeyActive || k.elapsed() < k.lists[key.ID] {
+		return standingList{}, nil
+	}
+	current, found, err := currentOf(r, key)
+	if err != nil || !found {
+		return standingList{}, err
+	}
+	list, err := r.RevocationListState(key.ID)
+	if err != nil {
+		return standingList{}, err
+	}
+	revoked, err := r.CountRevokedBy(key.ID, key.Fingerprint)
+	return standingList{list, listBasis{list.Number, current.ID, key.Fingerprint, revoked}, list.Due(key, revoked, r.Now()) && !list.Running(r.Now())}, err
+}
+
+// drawnList is a revocation list that is drawn up.
+type drawnList struct {
+	standingList
+	revoked []store.Revoked
+	draft   pki.Draft
+	says    law.ListDraft
+}
+
+// drawList draws up the revocation list of a key if it is due. What an earlier one has is not read again.
+func (k *Keyserver) drawList(r *store.Reader, id law.KeyID, earlier drawnList) (drawnList, error) {
+	key, _ := r.Facts().Key(id)
+	list, err := k.listOf(r, key)
+	if err != nil || !list.due {
+		return drawnList{}, err // another server was faster
+	}
+	if list.basis == earlier.basis {
+		return earlier, nil
+	}
+	if earlier.basis.fingerprint != key.Fingerprint {
+		earlier.revoked = nil
+	}
+	revoked, err := r.RevokedSince(key.ID, key.Fingerprint, earlier.revoked)
+	if err == nil && len(revoked) != list.basis.revoked { // the clock went back in between
+		revoked, err = r.RevokedSince(key.ID, key.Fingerprint, nil)
+	}
+	if err != nil {
+		return drawnList{}, err
+	}
+	draft, says, err := draftList(r, list.RevocationList, revoked)
+	return drawnList{list, revoked, draft, says}, err
+}
+
+// renewList makes the revocation list of a CA key. A long one takes a while to draw up, so that is done outside of the
+// transaction, which all others wait for; inside, what was revoked meanwhile is added.
 func (k *Keyserver) renewList(ctx context.Context, id law.KeyID) error {
+	drawn, err := look(ctx, k, func(r *store.Reader) (drawnList, error) { return k.drawList(r, id, drawnList{}) })
+	if err != nil || !drawn.due {
+		return err
+	}
 	a, err := update(ctx, k, func(tx *store.Tx) (listing, error) {
-		key, _ := tx.Facts().Key(id)
-		if due, err := k.listDue(&tx.Reader, key); err != nil || !due {
-			return listing{}, err // another server was faster
-		}
-		list, err := tx.RevocationList(id)
-		if err != nil {
+		now, err := k.drawList(&tx.Reader, id, drawn)
+		if err != nil || !now.due {
 			return listing{}, err
 		}
-		draft, says, err := draftList(&tx.Reader, list)
-		if err != nil {
-			return listing{}, err
-		}
-		out := listing{draft: draft}
-		if out.attempt, err = list.PermitRevocationList(says, tx.Facts(), tx.Now()); err != nil {
+		out := listing{draft: now.draft}
+		if out.attempt, err = now.PermitRevocationList(now.says, tx.Facts(), tx.Now()); err != nil {
 			return listing{}, err
 		}
 		return out, Caller{}.acceptList(tx, out)

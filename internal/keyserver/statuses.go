@@ -241,7 +241,7 @@ func (k *Keyserver) takeLeave(ctx context.Context, c Caller, by law.Certificate)
 // permit draws up the status and asks the law for leave to sign it.
 func (s *statuses) permit(r *store.Reader, t *statusTurn) error {
 	t.this = r.Now().Truncate(time.Second)
-	one, err := revocationOf(t.of, t.this)
+	one, err := revocationOf(t.of.Serial, t.of.Revocation.At, t.of.Revocation.Code, t.this)
 	if err != nil {
 		return err
 	}

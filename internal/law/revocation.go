@@ -47,7 +47,7 @@ func (l RevocationList) Due(k Key, revoked int, now time.Time) bool {
 	if k.Type == Root {
 		renewal = RootListRenewal
 	}
-	return l.DER == nil || l.Fingerprint != k.Fingerprint || l.Entries != revoked || l.NextUpdate.Sub(now) < renewal
+	return l.Issued == 0 || l.Fingerprint != k.Fingerprint || l.Entries != revoked || l.NextUpdate.Sub(now) < renewal
 }
 
 // Running says whether a list is being signed now. A lease that ends too late is of a time before the clock went back.

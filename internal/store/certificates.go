@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -37,7 +38,7 @@ func (r *Reader) Certificates(key law.KeyID, after law.CertificateID, limit int)
 	if key != "" {
 		return r.certificates(`keyid = $1 AND keyid <> '' AND id > $2 ORDER BY id LIMIT $3`, string(key), string(after), limit)
 	}
-	return r.certificates(`keyid <> '' AND id > $1 ORDER BY id LIMIT $2`, string(after), limit)
+	return r.certificates(ofKeys, string(after), limit)
 }
 
 // CertificateBySerial reads the certificate that a key has issued, or is issuing, with the serial number (lower-case hex). It
@@ -50,22 +51,41 @@ func (r *Reader) CertificateBySerial(issuer law.KeyID, serial string) (law.Certi
 	return all[0], true, nil
 }
 
-// RevokedBy lists the certificates that a key pair has issued and that are revoked, oldest first: of each its serial number
-// and its revocation.
-func (r *Reader) RevokedBy(issuer law.KeyID, fingerprint string) ([]law.Certificate, error) {
-	var out []law.Certificate
+// ofKeys are certificates of keys of this server.
+const ofKeys = `keyid <> '' AND id > $1 ORDER BY id LIMIT $2`
+
+// Revoked is what a revocation list says of a certificate.
+type Revoked struct {
+	Serial string // hex
+	At     time.Time
+	Code   law.RevocationCode
+}
+
+const (
+	listRevoked  = `SELECT serial, revokedat, revokedcode` + byPair + ` AND revokedat >= $3 AND revokedat > 0 ORDER BY revokedat, serial`
+	countRevoked = `SELECT count(*)` + byPair + ` AND revokedat > 0`
+	byPair       = ` FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2`
+)
+
+// RevokedSince lists the certificates that a key pair has issued and that are revoked, in the order in which they were. It
+// begins with those that are known already, in that order, and reads only those that were revoked since the last of them.
+func (r *Reader) RevokedSince(issuer law.KeyID, fingerprint string, known []Revoked) ([]Revoked, error) {
+	since := fromMillis(0)
+	if len(known) > 0 {
+		since = known[len(known)-1].At
+	}
+	first, _ := slices.BinarySearchFunc(known, since, func(c Revoked, at time.Time) int { return c.At.Compare(at) })
+	out := slices.Clip(known[:first])
 	q, err := r.list()
 	if err == nil {
-		err = q.each(`SELECT id, serial, revokedat, revokedby, revokedcode, revokedreason FROM certificates
-			WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0 ORDER BY id`, []any{string(issuer), fingerprint},
-			func(scan func(...any) error) error {
-				var c law.Certificate
-				var at int64
-				err := scan(&c.ID, &c.Serial, &at, &c.Revocation.By, &c.Revocation.Code, &c.Revocation.Reason)
-				c.Revocation.At = fromMillis(at)
-				out = append(out, c)
-				return err
-			})
+		err = q.each(listRevoked, []any{string(issuer), fingerprint, millis(since)}, func(scan func(...any) error) error {
+			var c Revoked
+			var at int64
+			err := scan(&c.Serial, &at, &c.Code)
+			c.At = fromMillis(at)
+			out = append(out, c)
+			return err
+		})
 	}
 	return out, because(err, "reading revoked certificates of key %s", issuer)
 }
@@ -75,7 +95,7 @@ func (r *Reader) CountRevokedBy(issuer law.KeyID, fingerprint string) (int, erro
 	n := 0
 	q, err := r.list()
 	if err == nil {
-		err = q.row(`SELECT count(*) FROM certificates WHERE issuer = $1 AND issuerfingerprint = $2 AND revokedat > 0`, []any{string(issuer), fingerprint}, &n)
+		err = q.row(countRevoked, []any{string(issuer), fingerprint}, &n)
 	}
 	return n, because(err, "counting revoked certificates of key %s", issuer)
 }
@@ -171,14 +191,23 @@ func filled(b []byte) []byte {
 
 // RevocationList reads the revocation list of a key. If there is none yet, the one returned says so.
 func (r *Reader) RevocationList(key law.KeyID) (law.RevocationList, error) {
+	return r.revocationList(key, true)
+}
+
+// RevocationListState is RevocationList without its DER, which may be tens of megabytes.
+func (r *Reader) RevocationListState(key law.KeyID) (law.RevocationList, error) {
+	return r.revocationList(key, false)
+}
+
+func (r *Reader) revocationList(key law.KeyID, whole bool) (law.RevocationList, error) {
 	l := law.RevocationList{Key: key}
-	err := r.q.each(`SELECT fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate FROM revocation_lists WHERE keyid = $1`,
-		[]any{string(key)}, func(scan func(...any) error) error {
-			var lease, this, next int64
-			err := scan(&l.Fingerprint, &l.Number, &lease, &l.Issued, &l.DER, &l.Entries, &this, &next)
-			l.Lease, l.ThisUpdate, l.NextUpdate = fromMillis(lease), fromMillis(this), fromMillis(next)
-			return err
-		})
+	var lease, this, next int64
+	columns, into := `fingerprint, accepted, lease, number, entries, thisupdate, nextupdate`, []any{&l.Fingerprint, &l.Number, &lease, &l.Issued, &l.Entries, &this, &next}
+	if whole {
+		columns, into = columns+`, der`, append(into, &l.DER)
+	}
+	err := r.q.each(`SELECT `+columns+` FROM revocation_lists WHERE keyid = $1`, []any{string(key)}, func(scan func(...any) error) error { return scan(into...) })
+	l.Lease, l.ThisUpdate, l.NextUpdate = fromMillis(lease), fromMillis(this), fromMillis(next)
 	if err != nil {
 		return law.RevocationList{}, fmt.Errorf("reading the revocation list of key %s: %w", key, err)
 	}
@@ -189,7 +218,7 @@ func (r *Reader) RevocationList(key law.KeyID) (law.RevocationList, error) {
 }
 
 // SaveRevocationList stores the revocation list of a key, in the place of the one before, with the events that say what
-// happened to it.
+// happened to it. While the newest one that was issued is the same, its DER stays, and may be missing here.
 func (tx *Tx) SaveRevocationList(l law.RevocationList, first audit.Event, more ...audit.Event) error {
 	q, err := tx.list()
 	if err == nil {
@@ -197,7 +226,8 @@ func (tx *Tx) SaveRevocationList(l law.RevocationList, first audit.Event, more .
 		err = q.exec(`INSERT INTO revocation_lists (keyid, fingerprint, accepted, lease, number, der, entries, thisupdate, nextupdate)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (keyid) DO UPDATE SET fingerprint = excluded.fingerprint, accepted = excluded.accepted, lease = excluded.lease,
-			number = excluded.number, der = excluded.der, entries = excluded.entries, thisupdate = excluded.thisupdate, nextupdate = excluded.nextupdate`,
+			number = excluded.number, der = CASE WHEN revocation_lists.number = excluded.number THEN revocation_lists.der ELSE excluded.der END,
+			entries = excluded.entries, thisupdate = excluded.thisupdate, nextupdate = excluded.nextupdate`,
 			string(l.Key), l.Fingerprint, l.Number, millis(l.Lease), l.Issued, filled(l.DER), l.Entries, millis(l.ThisUpdate), millis(l.NextUpdate))
 	}
 	if err != nil {

@@ -89,22 +89,27 @@ type Lot struct {
 	Refused         int             // orders under the operation that were refused, for whatever reason
 }
 
+const (
+	lotOf        = `operation = $1 AND keyid = '' AND issuer = $2 AND state = 'issued'`
+	countLot     = `SELECT count(*), coalesce(sum(CASE WHEN revokedat > 0 THEN 1 ELSE 0 END), 0) FROM certificates WHERE ` + lotOf
+	countRefused = `SELECT count(*) FROM audit_events WHERE operation = $1 AND type = 'order-refused' AND keyid = $2`
+)
+
 // Lot counts the device certificates of an operation that a key has issued, and what was refused under it of that key.
 func (r *Reader) Lot(id law.OperationID, issuer law.KeyID) (Lot, error) {
 	var l Lot
+	of := []any{string(id), string(issuer)}
 	q, err := r.list()
 	if err == nil {
-		err = q.each(`SELECT count(*), coalesce(sum(CASE WHEN revokedat > 0 THEN 1 ELSE 0 END), 0) FROM certificates
-			WHERE operation = $1 AND device <> '' AND issuer = $2 AND state = 'issued'`, []any{string(id), string(issuer)}, func(scan func(...any) error) error { return scan(&l.Issued, &l.Revoked) })
+		err = q.row(countLot, of, &l.Issued, &l.Revoked)
 	}
 	if err == nil {
-		err = q.each(`SELECT count(*) FROM audit_events WHERE operation = $1 AND operation <> '' AND type = 'order-refused' AND keyid = $2`, []any{string(id), string(issuer)},
-			func(scan func(...any) error) error { return scan(&l.Refused) })
+		err = q.row(countRefused, of, &l.Refused)
 	}
 	for order, into := range map[string]*law.Certificate{"": &l.First, " DESC": &l.Last} {
 		var found []law.Certificate
 		if err == nil {
-			found, err = r.certificates(`operation = $1 AND device <> '' AND issuer = $2 AND state = 'issued' ORDER BY id`+order+` LIMIT 1`, string(id), string(issuer))
+			found, err = r.certificates(lotOf+` ORDER BY id`+order+` LIMIT 1`, of...)
 		}
 		if len(found) > 0 {
 			*into = found[0]

@@ -40,13 +40,15 @@ func TestCertificatesAreLookedForInAnIndex(t *testing.T) {
 		"of ids":             {func(tx *store.Tx) error { _, err := tx.CertificatesByID([]string{"1"}); return err }, []string{"certificates_pkey"}},
 		"of a lot": {
 			func(tx *store.Tx) error { _, err := tx.Lot("o", "ca"); return err },
-			[]string{"audit_events_refused", "certificates_operation", "certificates_operation", "certificates_operation"},
+			[]string{"audit_events_refused", "certificates_lot", "certificates_lot", "certificates_lot"},
 		},
 		"revoked": {func(tx *store.Tx) error {
-			_, err := tx.RevokedBy("ca", "f")
+			_, err := tx.RevokedSince("ca", "f", nil)
 			_, err2 := tx.CountRevokedBy("ca", "f")
 			return errors.Join(err, err2)
 		}, []string{"certificates_revoked", "certificates_revoked"}},
+		"of all keys":        {func(tx *store.Tx) error { _, err := tx.Certificates("", "", 10); return err }, []string{"certificates_keys"}},
+		"of a serial":        {func(tx *store.Tx) error { _, _, err := tx.CertificateBySerial("ca", "1"); return err }, []string{"certificates_serial"}},
 		"of a key":           {func(tx *store.Tx) error { _, err := tx.CertificatesOf("fw"); return err }, []string{"certificates_keyid"}},
 		"signed in sessions": {func(tx *store.Tx) error { _, err := tx.RunningCertificates(time.UnixMilli(1), 10); return err }, []string{"certificates_running"}},
 	} {

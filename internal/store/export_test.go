@@ -75,6 +75,20 @@ func (db *DB) Plan(t testing.TB, text string, args ...any) string {
 	return db.plan(t, text, args)
 }
 
+// PlansOfCertificates is how SQLite would answer what is asked of very many device certificates.
+func (db *DB) PlansOfCertificates(t testing.TB) map[string]string {
+	t.Helper()
+	plans := map[string]string{}
+	for what, text := range map[string]string{
+		"revocation list": listRevoked, "count of revoked": countRevoked, "count of a lot": countLot, "count of refused": countRefused,
+		"first of a lot": `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + lotOf + ` ORDER BY id LIMIT 1`,
+		"of keys":        `SELECT ` + certificateColumns + ` FROM certificates WHERE ` + ofKeys,
+	} {
+		plans[what] = db.plan(t, text, []any{"a", "b", 1}[:strings.Count(text, "$")])
+	}
+	return plans
+}
+
 func (db *DB) plan(t testing.TB, text string, args []any) string {
 	t.Helper()
 	c, err := db.writer.take(context.Background())

@@ -55,6 +55,23 @@ func TestEventsAreLookedForInTheIndexOfTheirFilter(t *testing.T) {
 	}
 }
 
+// Of a million certificates, each that is looked at is a place on the disk of its own.
+func TestVeryManyCertificatesAreCountedAndListedInIndexesAlone(t *testing.T) {
+	plans := newFile(t).create(t, store.Options{}).PlansOfCertificates(t)
+	for what, want := range map[string]string{
+		"revocation list":  "SEARCH certificates USING COVERING INDEX certificates_revoked (issuer=? AND issuerfingerprint=? AND revokedat>?)",
+		"count of revoked": "SEARCH certificates USING COVERING INDEX certificates_revoked (issuer=? AND issuerfingerprint=? AND revokedat>?)",
+		"count of a lot":   "SEARCH certificates USING COVERING INDEX certificates_lot (operation=? AND issuer=? AND state=?)",
+		"first of a lot":   "SEARCH certificates USING INDEX certificates_lot (operation=? AND issuer=? AND state=?)",
+		"of keys":          "SEARCH certificates USING INDEX certificates_keys (id>?)",
+		"count of refused": "SEARCH audit_events USING COVERING INDEX audit_events_refused (operation=? AND keyid=?)",
+	} {
+		if plans[what] != want {
+			t.Errorf("%s: the plan is %s", what, plans[what])
+		}
+	}
+}
+
 // A list that is sorted first is read to its end for each page of it.
 func TestOperationsAreLookedForInTheOrderOfTheirList(t *testing.T) {
 	db := newFile(t).create(t, store.Options{})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
@@ -91,7 +92,6 @@ var certificates = map[string]func(*fixture){
 				"0 ": func() ([]law.Certificate, error) {
 					return r.RunningCertificates(f.clock.Now().Add(law.AttemptLease), 1)
 				},
-				"3 ":           func() ([]law.Certificate, error) { return r.RevokedBy("root", "f-root") },
 				"4 5 ":         func() ([]law.Certificate, error) { return r.Certificates("", "3", 9) },
 				"1 2 ":         func() ([]law.Certificate, error) { return r.Certificates("fw", "0", 2) },
 				"0 1 2 3 4 5 ": func() ([]law.Certificate, error) { return r.Certificates("", "", 9) },
@@ -127,6 +127,45 @@ var certificates = map[string]func(*fixture){
 		})
 	},
 
+	"RevokedCertificatesAreListedInTheOrderInWhichTheyWereRevoked": func(f *fixture) {
+		var at time.Time
+		f.update(func(tx *store.Tx) error {
+			at = tx.Now()
+			var err error
+			for id, after := range map[law.CertificateID]time.Duration{"1": 2, "2": 0, "3": 1, "4": 1, "5": -1, "6": 1} {
+				c := certificate(tx, id)
+				c.Serial = "5e" + string(id)
+				if after >= 0 {
+					c.Revocation = law.Revocation{At: at.Add(after * time.Millisecond), By: "anna", Code: "superseded", Reason: "a new one"}
+				}
+				if id == "6" {
+					c.IssuerFingerprint = "older"
+				}
+				err = errors.Join(err, saveCertificate(tx, c, audit.CertificateAccepted))
+			}
+			return err
+		})
+		want := []store.Revoked{
+			{Serial: "5e2", At: at, Code: "superseded"}, {Serial: "5e3", At: at.Add(time.Millisecond), Code: "superseded"},
+			{Serial: "5e4", At: at.Add(time.Millisecond), Code: "superseded"}, {Serial: "5e1", At: at.Add(2 * time.Millisecond), Code: "superseded"},
+		}
+		f.view(func(r *store.Reader) error {
+			got, err := r.RevokedSince("root", "f-root", nil)
+			for known := range want {
+				more, wrong := r.RevokedSince("root", "f-root", want[:known+1])
+				if !reflect.DeepEqual(more, want) {
+					f.Errorf("with %d known, revoked are %+v, want %+v", known+1, more, want)
+				}
+				err = errors.Join(err, wrong)
+			}
+			n, wrong := r.CountRevokedBy("root", "f-root")
+			if !reflect.DeepEqual(got, want) || n != len(want) {
+				f.Errorf("revoked are %d: %+v, want %+v", n, got, want)
+			}
+			return errors.Join(err, wrong)
+		})
+	},
+
 	"ARevocationListIsReadAsItWasStored": func(f *fixture) {
 		list := law.RevocationList{Key: "ca"}
 		expect := func() {
@@ -135,7 +174,12 @@ var certificates = map[string]func(*fixture){
 				if !reflect.DeepEqual(got, list) {
 					f.Errorf("stored is %+v, want %+v", got, list)
 				}
-				return err
+				state, wrong := r.RevocationListState("ca")
+				got.DER = nil
+				if !reflect.DeepEqual(state, got) {
+					f.Errorf("without its DER it is %+v, want %+v", state, got)
+				}
+				return errors.Join(err, wrong)
 			})
 		}
 		expect()
@@ -149,6 +193,13 @@ var certificates = map[string]func(*fixture){
 				Key: "ca", Fingerprint: "f-ca", Number: 2, Issued: 1, DER: []byte("der"), Entries: 3, ThisUpdate: tx.Now(), NextUpdate: tx.Now().Add(hour),
 			}
 			return tx.SaveRevocationList(list, audit.Event{Type: audit.RevocationListIssued, Key: "ca"})
+		})
+		expect()
+		f.update(func(tx *store.Tx) error {
+			list.Number, list.Lease = 3, tx.Now().Add(law.AttemptLease)
+			next := list
+			next.DER = nil
+			return tx.SaveRevocationList(next, audit.Event{Type: audit.RevocationListAccepted, Key: "ca"})
 		})
 		expect()
 	},

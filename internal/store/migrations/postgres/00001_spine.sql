@@ -144,11 +144,14 @@ CREATE TABLE certificates (
   revokedreason     TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX certificates_keyid   ON certificates (keyid, id) WHERE keyid <> '';
+CREATE INDEX certificates_keys    ON certificates (id) WHERE keyid <> '';
 CREATE INDEX certificates_running ON certificates (lease) WHERE state = 'running' AND operation = '';
 CREATE INDEX certificates_device      ON certificates (issuer, device, id) WHERE device <> '';
 CREATE INDEX certificates_fingerprint ON certificates (issuer, fingerprint, id) WHERE device <> '';
 CREATE INDEX certificates_operation   ON certificates (operation, id) WHERE device <> '';
-CREATE INDEX certificates_revoked ON certificates (issuer, issuerfingerprint, id) WHERE revokedat > 0;
+-- These two have all that is asked of very many certificates at once.
+CREATE INDEX certificates_lot     ON certificates (operation, issuer, state, id, revokedat) WHERE keyid = '';
+CREATE INDEX certificates_revoked ON certificates (issuer, issuerfingerprint, revokedat, serial, revokedcode) WHERE revokedat > 0;
 -- RFC 5280 section 4.1.2.2.
 CREATE UNIQUE INDEX certificates_serial ON certificates (issuer, serial) WHERE issuer <> '';
 
@@ -158,10 +161,10 @@ CREATE TABLE revocation_lists (
   accepted          BIGINT           NOT NULL,    -- number of the newest one that was accepted
   lease             BIGINT           NOT NULL,    -- end of the attempt at that; 0: none is under way
   number            BIGINT           NOT NULL,    -- of the newest one that was issued; 0: none was yet
-  der               BYTEA            NOT NULL,
   entries           BIGINT           NOT NULL,    -- certificates on it
   thisupdate        BIGINT           NOT NULL,
-  nextupdate        BIGINT           NOT NULL
+  nextupdate        BIGINT           NOT NULL,
+  der               BYTEA            NOT NULL     -- the last column: what is before a large one is read without it
 );
 
 CREATE TABLE ended_sign_ins (                       -- with a browser, by a sign-out; all others end by themselves
