@@ -24,7 +24,7 @@ func FinishCertificate(tbs, publicKey []byte, in law.Input, signature []byte) ([
 	if !bytes.Equal(in.Hash.Sum(tbs), in.Digest) {
 		return nil, errors.New("finishing a certificate: what was signed is not what was prepared")
 	}
-	der, err := assemble(tbs, signature, inCertificate)
+	der, err := assemble(tbs, signature)
 	if err != nil {
 		return nil, fmt.Errorf("finishing a certificate: %w", err)
 	}
@@ -48,32 +48,28 @@ func FinishCertificate(tbs, publicKey []byte, in law.Input, signature []byte) ([
 
 // Describe reads what is to be signed of a certificate.
 func Describe(tbs []byte) (*x509.Certificate, error) {
-	der, err := assemble(tbs, []byte{0}, inCertificate) // the parser reads the signature, and does not verify it
+	der, err := assemble(tbs, []byte{0}) // the parser reads the signature, and does not verify it
 	if err != nil {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
 }
 
-// Which part of a TBS names the algorithm of the signature: after the version, and the serial number of a certificate.
-const (
-	inCertificate = 3
-	inList        = 2
-)
-
-// assemble makes a Certificate or a CertificateList of its three parts (RFC 5280 sections 4.1 and 5.1). The algorithm of
-// the signature is the one that the TBS names.
-func assemble(tbs, signature []byte, algorithmIs int) ([]byte, error) {
-	var whole, algorithm asn1.RawValue
+// assemble makes a Certificate of its three parts (RFC 5280 section 4.1). The algorithm of the signature is the one that
+// the TBS names.
+func assemble(tbs, signature []byte) ([]byte, error) {
+	var version, serial, algorithm asn1.RawValue
+	var whole asn1.RawValue
 	if rest, err := asn1.Unmarshal(tbs, &whole); err != nil || len(rest) > 0 || whole.Tag != asn1.TagSequence {
-		return nil, errors.New("it is no tbsCertificate or tbsCertList")
+		return nil, errors.New("it is no tbsCertificate")
 	}
 	inside := whole.Bytes
-	for range algorithmIs {
-		var err error
-		if inside, err = asn1.Unmarshal(inside, &algorithm); err != nil {
-			return nil, fmt.Errorf("it is no tbsCertificate or tbsCertList: %w", err)
+	for _, part := range []*asn1.RawValue{&version, &serial, &algorithm} {
+		rest, err := asn1.Unmarshal(inside, part)
+		if err != nil {
+			return nil, fmt.Errorf("it is no tbsCertificate: %w", err)
 		}
+		inside = rest
 	}
 	return asn1.Marshal(struct {
 		TBS, Algorithm asn1.RawValue

@@ -84,7 +84,7 @@ func (l *Linter) Lint(tbs []byte) error {
 	if l == nil || l.lints == nil {
 		return errors.New("linting a certificate with no linter")
 	}
-	der, err := assemble(tbs, l.signature, inCertificate)
+	der, err := assemble(tbs, l.signature)
 	if err != nil {
 		return fmt.Errorf("linting a certificate: %w", err)
 	}

@@ -71,23 +71,15 @@ func PrepareRevocationList(issuer Authority, l RevocationList) (Draft, error) {
 		return Draft{}, err
 	}
 	t, err := l.template()
-	var entries []byte
-	if err == nil {
-		entries, err = l.entries()
-	}
 	if err != nil {
 		return Draft{}, fmt.Errorf("preparing a revocation list of key %s: %w", issuer.Key.ID, err)
 	}
 	if _, t.SignatureAlgorithm, err = signatureOf(issuer.Key); err != nil {
 		return Draft{}, err
 	}
-	empty, err := prepare(issuer.Key, func(s crypto.Signer) ([]byte, error) {
+	d, err := prepare(issuer.Key, func(s crypto.Signer) ([]byte, error) {
 		return x509.CreateRevocationList(nil, t, issuer.Certificate, s)
 	})
-	var d Draft
-	if err == nil {
-		d, err = withEntries(issuer.Key, empty.tbs, entries)
-	}
 	if err != nil {
 		return Draft{}, fmt.Errorf("preparing a revocation list of key %s: %w", issuer.Key.ID, err)
 	}
@@ -103,6 +95,25 @@ func (l RevocationList) template() (*x509.RevocationList, error) {
 	}
 	if t.ThisUpdate.Year() < 1950 || t.NextUpdate.Year() > 9999 || !t.NextUpdate.After(t.ThisUpdate) {
 		return nil, fmt.Errorf("its next update must be at least a second after this one, which is at %s", instant(t.ThisUpdate))
+	}
+	seen := map[string]bool{}
+	for _, e := range l.Entries {
+		if err := checkSerial(e.Serial); err != nil {
+			return nil, err
+		}
+		serial := e.Serial.Text(16)
+		code, err := e.Reason.Code()
+		at := e.Time.UTC().Truncate(time.Second)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("serial number %s: %w", serial, err)
+		case seen[serial]:
+			return nil, fmt.Errorf("serial number %s is there twice", serial)
+		case at.Year() < 1950 || at.After(t.ThisUpdate):
+			return nil, fmt.Errorf("serial number %s: it is revoked at %s, and the list is made at %s; it can be revoked only before", serial, instant(at), instant(t.ThisUpdate))
+		}
+		seen[serial] = true
+		t.RevokedCertificateEntries = append(t.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: new(big.Int).Set(e.Serial), RevocationTime: at, ReasonCode: code})
 	}
 	return t, nil
 }
