@@ -112,7 +112,7 @@ func TestALibraryOfOthersVerifiesAReport(t *testing.T) {
 	if err != nil || len(raw) != 1+ed25519.PublicKeySize || raw[0] != 1 { // C2SP signed-note: the algorithm, then the key
 		t.Fatalf("log key %s: %v", by.text, err)
 	}
-	s, err := jose.ParseSigned(string(sign(t, want, by)), []jose.SignatureAlgorithm{jose.EdDSA})
+	s, err := jose.ParseSignedJSON(string(sign(t, want, by)), []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}
