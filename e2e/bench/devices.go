@@ -5,11 +5,16 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
+	"net/http"
 	"slices"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"example.org/keyserver/api"
 	"example.org/keyserver/client"
@@ -134,8 +139,12 @@ func (d *devices) measures() []measured {
 		{"those of a device", find(func(c api.DeviceCertificate) client.DeviceFilter {
 			return client.DeviceFilter{KeyID: c.KeyID, Device: c.Device}
 		})},
+		{"the status of one, signed (OCSP)", one(d.status)},
+		{"the same, kept", one(d.status)},
 		{"every page of the operation, 200 on each", d.pages},
 		{"the lot of the operation", times(5, func(ctx context.Context) error { _, err := d.admin.Lots(ctx, d.operation); return err })},
+		{"the list of the lot (CSV)", times(2, func(ctx context.Context) error { return d.machine.LotCertificates(ctx, d.operation, 0, io.Discard) })},
+		{"the signed report on the lot", times(2, func(ctx context.Context) error { _, err := d.machine.LotReport(ctx, d.operation); return err })},
 		{"issuing one", times(50, d.issue)},
 		{"issuing one while one is revoked again and again", d.issueMeanwhile},
 		{"revoking one", one(d.revoke)},
@@ -178,6 +187,41 @@ func (d *devices) pages(ctx context.Context) ([]time.Duration, error) {
 			return all, nil
 		}
 	}
+}
+
+// status asks for the status of a certificate as those do who meet the device.
+func (d *devices) status(ctx context.Context, c api.DeviceCertificate) error {
+	var path []*x509.Certificate
+	for rest := []byte(c.Chain); len(path) < 2; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return errors.New("a certificate has no issuer")
+		}
+		one, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return err
+		}
+		path = append(path, one)
+	}
+	request, err := ocsp.CreateRequest(path[0], path[1], nil)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Server+api.PathStatuses, bytes.NewReader(request))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", api.MediaStatusRequest)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err == nil {
+		_, err = ocsp.ParseResponse(body, path[1])
+	}
+	return err
 }
 
 func (d *devices) issue(ctx context.Context) error {

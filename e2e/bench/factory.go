@@ -38,7 +38,14 @@ func newFactory(ctx context.Context, s *stand.Stand) (*factory, error) {
 		return nil, err
 	}
 	f := &factory{Stand: s}
-	return f, f.signIn(ctx)
+	if err := f.signIn(ctx); err != nil {
+		return nil, err
+	}
+	operation, err := f.lot(ctx, 1)
+	if err == nil {
+		_, err = f.machine.OrderCertificate(ctx, operation, rand.Text(), api.NewCertificateOrder{KeyID: stand.FactoryKey, For: stand.StatusKey})
+	}
+	return f, err
 }
 
 // signIn gets new tokens: those of before may end while a large lot is filled.

@@ -9,13 +9,16 @@ import (
 	"example.org/keyserver/client"
 )
 
-// FactoryKey is the CA key of [Stand.Factory].
-const FactoryKey = "ca-factory"
+// Keys of [Stand.Factory]: the CA key, and the one that signs statuses of its certificates.
+const (
+	FactoryKey = "ca-factory"
+	StatusKey  = "status-factory"
+)
 
 // What [Stand.Factory] adds to the policy.
 const (
 	factoryRole = `
-  - {id: stations, kind: orderer, keys: [ca-factory], members: [ci-firmware]}`
+  - {id: stations, kind: orderer, keys: [ca-factory, status-factory], members: [ci-firmware]}`
 	factoryKeys = `
   - keyid: root
     type: ROOT
@@ -54,7 +57,23 @@ const (
       subject:
         - {attribute: organization, fixed: Example}
         - {attribute: serial-number, pattern: "[A-Z0-9-]+", max-length: 20}
-      duplicates: refuse`
+      duplicates: refuse
+  - keyid: status-factory
+    type: FW
+    algorithm: ECDSA-P256
+    hash: SHA-256
+    schemes: [ECDSA]
+    requirement: 0
+    max-validityms: 86400000
+    max-usagecount: 1
+    approvals: session
+    artifacts: optional
+    keystore: KEYSTORE
+    certificate:
+      subject: {organization: Example, common-name: Example Factory CA Status}
+      validityms: 7776000000
+      key-usage: [digitalSignature]
+      extended-key-usage: [OCSPSigning]`
 )
 
 // Factory adds a hierarchy to the policy whose CA key issues device certificates to the machine ci-firmware.
