@@ -92,7 +92,7 @@ type Lot struct {
 const (
 	lotOf        = `operation = $1 AND keyid = '' AND issuer = $2 AND state = 'issued'`
 	countLot     = `SELECT count(*), coalesce(sum(CASE WHEN revokedat > 0 THEN 1 ELSE 0 END), 0) FROM certificates WHERE ` + lotOf
-	countRefused = `SELECT count(*) FROM audit_events WHERE operation = $1 AND type = 'order-refused' AND keyid = $2`
+	countRefused = `SELECT count(*) FROM audit_events WHERE operation = $1 AND operation <> '' AND type = 'order-refused' AND keyid = $2`
 )
 
 // Lot counts the device certificates of an operation that a key has issued, and what was refused under it of that key.
