@@ -54,7 +54,6 @@ type server struct {
 	policies *limits.Crowd
 	changes  *limits.Crowd
 	batches  *limits.Crowd
-	statuses *limits.Crowd
 	often    *limits.Limiter // by address, of those who ask for statuses
 }
 
@@ -93,8 +92,7 @@ func New(o Options) (http.Handler, error) {
 		policies: limits.NewCrowd(2, 2), changes: limits.NewCrowd(2, 4),
 		// A factory has many stations, of one subject or of several.
 		batches: limits.NewCrowd(32, 32),
-		// All who ask for statuses are nobody to us, and together they must leave connections to the others.
-		statuses: limits.NewCrowd(256, 4), often: limits.NewLimiter(limits.Rate{PerSecond: 5000, Burst: 5000}),
+		often:   limits.NewLimiter(limits.Rate{PerSecond: 5000, Burst: 5000}),
 		unknown: &route{path: "unknown", access: open, serve: serveUnknown},
 	}
 	if err := s.register(s.routes()); err != nil {

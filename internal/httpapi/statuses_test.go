@@ -2,14 +2,18 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ocsp"
 
@@ -144,5 +148,39 @@ func TestAStatusIsAskedForWithPOSTAndWithGET(t *testing.T) {
 	k.Clock.Step(law.StatusRenewal / 2)
 	if answer, _ := get(known); answer.Header.Get("Cache-Control") != "public, max-age=1800" {
 		t.Errorf("half an hour later: %v", answer.Header)
+	}
+}
+
+// Anybody may ask, and anybody may not end asking: that is no harm to others.
+func TestWhoDoesNotEndAskingForAStatusKeepsNobodyFromIt(t *testing.T) {
+	k, c := newDevice(t)
+	at, err := url.Parse(k.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		conn, err := net.Dial("tcp", at.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := fmt.Fprintf(conn, "POST /ocsp HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n0", at.Host, api.MediaStatusRequest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	described, err := pki.Describe(c.TBS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "POST", k.URL+"/ocsp", bytes.NewReader(k.StatusRequest(described.SerialNumber, c.Path[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", api.MediaStatusRequest)
+	answer, body := ask(t, k, r, nil)
+	if got, err := ocsp.ParseResponse(body, nil); answer.StatusCode != http.StatusOK || err != nil || got.Status != ocsp.Good {
+		t.Errorf("%d: %v", answer.StatusCode, err)
 	}
 }

@@ -27,6 +27,7 @@ type statuses struct {
 	responders map[law.CertificateID]pki.Responder // by their certificate
 	signed     [2]map[statusKey]signedStatus
 
+	looking chan struct{} // see statusesRead
 	signing chan struct{} // see statusesAtOnce
 	taking  chan struct{} // one takes a leave
 }
@@ -45,6 +46,8 @@ type signedStatus struct {
 }
 
 const (
+	statusPatience = 10 * time.Second
+	statusesRead   = 4      // that look at the database at the same time; its other connections are for those who are somebody
 	statusesAtOnce = 8      // signatures that are asked for at the same time; the other places in a keystore's queue are for sign orders
 	leaveTries     = 3      // others may spend the leave that one has taken
 	statusesKept   = 10_000 // in each of the two generations, of about 1 KiB each
@@ -52,7 +55,8 @@ const (
 
 func newStatuses() statuses {
 	return statuses{
-		leaves: map[law.KeyID]law.Statuses{}, responders: map[law.CertificateID]pki.Responder{}, signing: make(chan struct{}, statusesAtOnce), taking: make(chan struct{}, 1),
+		leaves: map[law.KeyID]law.Statuses{}, responders: map[law.CertificateID]pki.Responder{}, looking: make(chan struct{}, statusesRead),
+		signing: make(chan struct{}, statusesAtOnce), taking: make(chan struct{}, 1),
 	}
 }
 
@@ -63,6 +67,8 @@ func (k *Keyserver) CertificateStatus(ctx context.Context, c Caller, request []b
 	if err != nil {
 		return CertificateStatus{DER: pki.StatusMalformed()}
 	}
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
 	answer, err := k.statusKept(ctx, q)
 	if err == nil && answer.DER == nil {
 		answer, err = k.statusSigned(ctx, c, q)
@@ -80,7 +86,7 @@ func (k *Keyserver) CertificateStatus(ctx context.Context, c Caller, request []b
 
 // statusKept looks for a status that was signed a short while ago and is still so.
 func (k *Keyserver) statusKept(ctx context.Context, q pki.StatusRequest) (CertificateStatus, error) {
-	return look(ctx, k, func(r *store.Reader) (CertificateStatus, error) {
+	return lookOften(ctx, k, func(r *store.Reader) (CertificateStatus, error) {
 		t, err := k.statusTurn(r, q)
 		if err != nil {
 			return CertificateStatus{}, err
@@ -98,7 +104,7 @@ func (k *Keyserver) statusSigned(ctx context.Context, c Caller, q pki.StatusRequ
 		return CertificateStatus{}, ctx.Err()
 	}
 	for range leaveTries {
-		t, err := look(ctx, k, func(r *store.Reader) (statusTurn, error) {
+		t, err := lookOften(ctx, k, func(r *store.Reader) (statusTurn, error) {
 			t, err := k.statusTurn(r, q)
 			if err == nil {
 				t.kept = k.statuses.kept(t, r.Now())
@@ -130,6 +136,17 @@ func (k *Keyserver) statusSigned(ctx context.Context, c Caller, q pki.StatusRequ
 		return CertificateStatus{DER: der, For: law.StatusRenewal}, nil
 	}
 	return CertificateStatus{}, errors.New("the leave to sign certificate statuses is spent as soon as it is taken")
+}
+
+// lookOften is look for what anybody asks.
+func lookOften[T any](ctx context.Context, k *Keyserver, fn func(*store.Reader) (T, error)) (out T, err error) {
+	select {
+	case k.statuses.looking <- struct{}{}:
+		defer func() { <-k.statuses.looking }()
+	case <-ctx.Done():
+		return out, ctx.Err()
+	}
+	return look(ctx, k, fn)
 }
 
 // statusTurn is one status that is asked for.
