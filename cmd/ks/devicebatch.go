@@ -23,8 +23,8 @@ import (
 	"example.org/keyserver/api"
 )
 
-// batchSize is how many certificates are asked for at once: so many at most are made anew known to nobody here when the
-// power is cut, until the same command is given again.
+// batchSize is how many certificates are asked for at once. When the power is cut, so many at most were issued and are not
+// here yet; the same command gets them.
 const batchSize = 100
 
 // maxRequest is how many bytes of a file are taken for a certificate request.

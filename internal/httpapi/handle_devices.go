@@ -54,9 +54,7 @@ func issueDeviceCertificates(s *server, c *call) (answer, error) {
 	for i, r := range all {
 		s.metrics.placed(r.Err)
 		if r.Err != nil {
-			p := Translate(r.Err)
-			p.Title, p.Status = p.Kind().Title(), p.Kind().Status()
-			out.Results[i].Problem = p
+			out.Results[i].Problem = s.complete(c, r.Err)
 			continue
 		}
 		one := deviceOut(r.Certificate)

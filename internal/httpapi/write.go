@@ -186,9 +186,8 @@ func (c *call) start(status int, media string) {
 // maxDetail is the most that is told of a problem, in bytes: a policy can have many faults.
 const maxDetail = 8000
 
-// problem completes and renders what err means for the caller. What only operators should know goes to
-// the log.
-func (s *server) problem(c *call, err error) (int, []byte) {
+// complete is what err means for the caller. What only operators should know goes to the log.
+func (s *server) complete(c *call, err error) *api.Problem {
 	p := *Translate(err)
 	kind := p.Kind()
 	p.Status, p.Title, p.Instance = kind.Status(), kind.Title(), "urn:uuid:"+c.Caller.Request
@@ -198,7 +197,6 @@ func (s *server) problem(c *call, err error) (int, []byte) {
 	if len(p.Detail) > maxDetail {
 		p.Detail = strings.ToValidUTF8(p.Detail[:maxDetail], "")
 	}
-	h := c.out.Header()
 	switch {
 	case err == errPanic: // in the log already
 	case kind == api.Internal:
@@ -206,6 +204,14 @@ func (s *server) problem(c *call, err error) (int, []byte) {
 	case p.Status == http.StatusServiceUnavailable:
 		s.Log.Warn("request not answered", "request", c.Caller.Request, "route", c.route.String(), "error", err, "cause", errors.Unwrap(err))
 	}
+	return &p
+}
+
+// problem renders what err means for the caller.
+func (s *server) problem(c *call, err error) (int, []byte) {
+	p := s.complete(c, err)
+	kind := p.Kind()
+	h := c.out.Header()
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))
 	}
