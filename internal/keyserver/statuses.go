@@ -215,9 +215,9 @@ func (k *Keyserver) takeLeave(ctx context.Context, c Caller, by law.Certificate)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	leave, err := update(ctx, k, func(tx *store.Tx) (law.Statuses, error) {
+	taken, err := update(ctx, k, func(tx *store.Tx) (law.Statuses, error) {
 		if !k.statuses.leave(by.Key).Spent(by, tx.Now()) {
-			return k.statuses.leave(by.Key), nil
+			return law.Statuses{}, nil
 		}
 		now, _, err := tx.Certificate(by.ID)
 		if err != nil {
@@ -232,8 +232,8 @@ func (k *Keyserver) takeLeave(ctx context.Context, c Caller, by law.Certificate)
 			Lease: leave.Until.UnixMilli(), Request: c.Request,
 		})
 	})
-	if err == nil {
-		k.statuses.setLeave(by.Key, leave)
+	if err == nil && taken.Left > 0 { // else it is being used already
+		k.statuses.setLeave(by.Key, taken)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"example.org/keyserver/internal/keystore/keystoretest"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/pki"
+	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -242,6 +244,41 @@ func TestManyStatusesAtOnceTakeOneLeave(t *testing.T) {
 	}
 	if n := signedBy(k, "status-ca"); n < devices || n > devices*askers {
 		t.Errorf("signed %d times", n)
+	}
+}
+
+// Who finds that somebody else has taken the leave gives nothing back of what was signed by it meanwhile.
+func TestALeaveIsNeverMoreThanWhatIsLeftOfIt(t *testing.T) {
+	k := responding(t)
+	o := k.Lot(2)
+	one, two := mustIssue(k, o, "SN-1"), mustIssue(k, o, "SN-2")
+	wantStatus(k, "one", one, ocsp.Good)
+	begun, end := make(chan struct{}), make(chan struct{})
+	var wait sync.WaitGroup
+	inBatch := func(waiting int, do func() error) {
+		wait.Go(func() {
+			if err := do(); err != nil {
+				t.Error(err)
+			}
+		})
+		for k.DB.Waiting() < waiting {
+			runtime.Gosched()
+		}
+	}
+	closure := func(do func()) func() error {
+		return func() error {
+			_, err := store.Update(t.Context(), k.DB, func(*store.Tx) (struct{}, error) { do(); return struct{}{}, nil })
+			return err
+		}
+	}
+	inBatch(0, closure(func() { close(begun); <-end }))
+	<-begun
+	inBatch(1, func() error { return k.Keyserver.TakeLeave(t.Context(), "status-ca") })
+	inBatch(2, closure(func() { wantStatus(k, "two", two, ocsp.Good) })) // after it has seen what is left
+	close(end)
+	wait.Wait()
+	if left := k.Keyserver.StatusesLeft("status-ca"); left != law.MaxStatuses-2 {
+		t.Errorf("after two statuses %d of %d are left", left, law.MaxStatuses)
 	}
 }
 
