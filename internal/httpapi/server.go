@@ -2,7 +2,7 @@
 // says. It has no opinion on what is allowed.
 //
 // Every request goes the same way, in [server.answer]: framing, authentication, limits, room, body,
-// specification, handler. Handlers return a value or an error; [server.write] alone writes, and [Translate]
+// specification, handler; without a token, body before room. Handlers return a value or an error; [server.write] alone writes, and [Translate]
 // alone turns errors into problems. What the specification (package api) does not name is not served, and
 // what it names is validated here against it, for every route.
 package httpapi
@@ -179,7 +179,7 @@ func (s *server) answer(c *call) (a answer, err error) {
 			c.route.crowd.Leave()
 		}
 	}()
-	for _, step := range []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.admit, s.enter, s.readBody, s.validate} {
+	for _, step := range s.steps(c.route) {
 		if err := step(c); err != nil {
 			return answer{}, err
 		}
@@ -194,6 +194,15 @@ func (s *server) answer(c *call) (a answer, err error) {
 		}
 	}
 	return answer{}, &keyserver.Unavailable{Kind: "busy", Sentence: "the configuration is being changed; ask again", RetryAfter: time.Second, Err: err}
+}
+
+// steps are what comes before the handler. Whoever asks without a token has to send all of the request, which is short,
+// before he counts: otherwise a few who send none keep all others out.
+func (s *server) steps(r *route) []func(*call) error {
+	if r.access.free() {
+		return []func(*call) error{s.checkFraming, s.limit, s.readBody, s.admit, s.enter, s.validate}
+	}
+	return []func(*call) error{s.checkFraming, s.authenticate, s.limit, s.admit, s.enter, s.readBody, s.validate}
 }
 
 // tries is how often a caller is authenticated again because the configuration changed in between.

@@ -1,10 +1,12 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -144,5 +146,36 @@ func TestAStatusIsAskedForWithPOSTAndWithGET(t *testing.T) {
 	k.Clock.Step(law.StatusRenewal / 2)
 	if answer, _ := get(known); answer.Header.Get("Cache-Control") != "public, max-age=1800" {
 		t.Errorf("half an hour later: %v", answer.Header)
+	}
+}
+
+// Whoever announces a request and does not send it takes nobody's room.
+func TestThoseWhoSendTheirRequestSlowlyKeepNobodyFromAsking(t *testing.T) {
+	k, c := newDevice(t)
+	const slow = 260 // more than may be under way, and than are served at once
+	for i := range slow {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(k.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST /ocsp HTTP/1.1\r\nHost: k\r\nContent-Type: application/ocsp-request\r\nContent-Length: 70\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100 ") { // now it is waited for
+			t.Fatalf("slow request %d: %q, %v", i, line, err)
+		}
+	}
+	described, err := pki.Describe(c.TBS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Post(k.URL+api.PathStatuses, api.MediaStatusRequest, bytes.NewReader(k.StatusRequest(described.SerialNumber, c.Path[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("status %d", answer.StatusCode)
 	}
 }
