@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,7 +183,7 @@ func (k *Keyserver) statusTurn(r *store.Reader, q pki.StatusRequest) (statusTurn
 }
 
 // responder is the key as one that signs statuses, by its certificate; the zero one, which nobody asks, if the certificate
-// does not make it one. It stays what it is: every certificate of the key pair that issued has the same name and key.
+// does not make it one. It stays what it is: the certificate names its issuer, whose key pair is known.
 func (k *Keyserver) responder(r *store.Reader, key law.Key, by law.Certificate) (pki.Responder, error) {
 	if known, is := k.statuses.responder(by.ID); is {
 		return known, nil
@@ -191,19 +192,19 @@ func (k *Keyserver) responder(r *store.Reader, key law.Key, by law.Certificate) 
 	if err != nil {
 		return pki.Responder{}, err
 	}
-	path := [][]byte{by.DER}
-	for _, c := range above {
-		if c.Fingerprint == by.IssuerFingerprint && c.DER != nil {
-			path = append(path[:1], c.DER)
+	_, wrong := pki.NewResponder(key, [][]byte{by.DER})
+	for _, c := range slices.Backward(above) {
+		if c.Fingerprint != by.IssuerFingerprint || c.DER == nil {
+			continue
+		}
+		var made pki.Responder
+		if made, wrong = pki.NewResponder(key, [][]byte{by.DER, c.DER}); wrong == nil { // else one under another name
+			k.statuses.setResponder(by.ID, made)
+			return made, nil
 		}
 	}
-	made, err := pki.NewResponder(key, path)
-	if err != nil {
-		k.log.Warn("a key signs no certificate statuses", slog.Any("error", err))
-		return pki.Responder{}, nil
-	}
-	k.statuses.setResponder(by.ID, made)
-	return made, nil
+	k.log.Warn("a key signs no certificate statuses", slog.Any("error", wrong))
+	return pki.Responder{}, nil
 }
 
 // takeLeave takes the leave to sign statuses by this certificate of a responder key, unless somebody has just done so. It

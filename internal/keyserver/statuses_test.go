@@ -211,6 +211,32 @@ func TestAResponderKeyThatIsNotInOrderTellsNothing(t *testing.T) {
 	wantNoStatus(k, "of a disabled key", c, ocsp.Unauthorized)
 }
 
+// Those who ask take a responder's word for certificates of the issuer that its own certificate names (RFC 6960 section 4.2.2.2).
+func TestAResponderKeyTellsOfTheCertificatesUnderTheNameThatHasCertifiedIt(t *testing.T) {
+	k := responding(t)
+	old := mustIssue(k, k.Lot(1), "SN-1")
+	k.ReconfigureKey("ca-dev", func(key *law.Key) {
+		p := *key.Profile
+		p.Subject.CommonName = "ca-renamed"
+		key.Profile = &p
+	})
+	k.Certify("ca-dev")
+	fresh := mustIssue(k, k.Lot(1), "SN-2")
+	for _, when := range []string{"", ", after a restart"} {
+		wantStatus(k, "under the old name"+when, old, ocsp.Good)
+		wantNoStatus(k, "under the new name"+when, fresh, ocsp.Unauthorized)
+		k.Restart()
+	}
+	if _, err := k.CertificateOrder(k.Lot(1), "status-ca", "under the new name"); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"", ", after a restart"} {
+		wantStatus(k, "under the new name, renewed"+when, fresh, ocsp.Good)
+		wantNoStatus(k, "under the old name, renewed"+when, old, ocsp.Unauthorized)
+		k.Restart()
+	}
+}
+
 func TestWhileTheClockIsHeldNoStatusIsTold(t *testing.T) {
 	k := responding(t)
 	c := mustIssue(k, k.Lot(1), "SN-1")

@@ -106,6 +106,8 @@ func NewResponder(key law.Key, path [][]byte) (Responder, error) {
 		return Responder{}, fmt.Errorf("key %s: the certificate at hand is not of its key pair", key.ID)
 	case !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) || c.KeyUsage&x509.KeyUsageDigitalSignature == 0:
 		return Responder{}, fmt.Errorf("key %s: its certificate is not for OCSPSigning; renew it", key.ID)
+	case !bytes.Equal(c.RawIssuer, issuer.RawSubject):
+		return Responder{}, fmt.Errorf("key %s: its certificate is by %s, and not by %s; renew it", key.ID, Text(c.Issuer), Text(issuer.Subject))
 	}
 	if err := c.CheckSignatureFrom(issuer); err != nil {
 		return Responder{}, fmt.Errorf("key %s: its certificate: %w", key.ID, err)
