@@ -166,11 +166,7 @@ func TestThoseWhoSendTheirRequestSlowlyKeepNobodyFromAsking(t *testing.T) {
 			t.Fatalf("slow request %d: %q, %v", i, line, err)
 		}
 	}
-	described, err := pki.Describe(c.TBS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.Post(k.URL+api.PathStatuses, api.MediaStatusRequest, bytes.NewReader(k.StatusRequest(described.SerialNumber, c.Path[1])))
+	answer, err := http.Post(k.URL+api.PathStatuses, api.MediaStatusRequest, bytes.NewReader(k.RequestFor(c)))
 	if err != nil {
 		t.Fatal(err)
 	}

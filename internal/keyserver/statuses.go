@@ -119,7 +119,7 @@ func (k *Keyserver) statusSigned(ctx context.Context, c Caller, q pki.StatusRequ
 		case err != nil || t.kept.DER != nil:
 			return t.kept, err
 		}
-		signature, err := k.keystores.Sign(ctx, t.permit)
+		signature, err := k.keystores.Sign(context.WithoutCancel(ctx), t.permit) // whoever hangs up, and asks again, is to find it
 		if err != nil {
 			return CertificateStatus{}, err
 		}

@@ -1,6 +1,7 @@
 package keyserver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -176,6 +177,27 @@ func TestLeaveToSignStatusesIsInTheAuditLog(t *testing.T) {
 	wantStatus(k, "an hour later", one, ocsp.Good)
 	if n := len(k.EventsOf("", audit.StatusesPermitted)); n != 2 {
 		t.Errorf("%d events an hour later", n)
+	}
+}
+
+// Otherwise whoever asks and hangs up has the key work each time, and the keystore do so for nobody.
+func TestAStatusIsSignedAlsoForWhoeverDoesNotWaitForIt(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	request := k.RequestFor(c)
+	hanging := k.Keystore.Hang(t)
+	ctx, hangUp := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	wait.Go(func() { k.Keyserver.CertificateStatus(ctx, keyserver.Caller{}, request) })
+	if err := hanging.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	wait.Go(hanging.Release)
+	wait.Wait()
+	wantStatus(k, "asked again", c, ocsp.Good)
+	if n := signedBy(k, "status-ca"); n != 1 {
+		t.Errorf("signed %d times", n)
 	}
 }
 
