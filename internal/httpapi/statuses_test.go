@@ -149,7 +149,7 @@ func TestAStatusIsAskedForWithPOSTAndWithGET(t *testing.T) {
 	}
 }
 
-// Whoever announces a request and does not send it takes nobody's room.
+// CE-05: whoever announces a request and does not send it takes nobody's room.
 func TestThoseWhoSendTheirRequestSlowlyKeepNobodyFromAsking(t *testing.T) {
 	k, c := newDevice(t)
 	const slow = 260 // more than may be under way, and than are served at once

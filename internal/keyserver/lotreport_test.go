@@ -106,7 +106,7 @@ func TestTheReportHasTheApprovalsThatStood(t *testing.T) {
 	}
 }
 
-// A certificate that was being signed when the operation expired may still come: until then there is no report.
+// CE-06: a certificate that was being signed when the operation expired may still come: until then there is no report.
 func TestWhileACertificateIsBeingSignedThereIsNoReport(t *testing.T) {
 	k := factory(t, law.DuplicatesRefused)
 	ask := testkit.Ask("ca-dev")
@@ -138,6 +138,7 @@ func TestWhileACertificateIsBeingSignedThereIsNoReport(t *testing.T) {
 	}
 }
 
+// CE-06
 func TestTheReportIsForThoseForWhomTheOperationExists(t *testing.T) {
 	k := factory(t, law.DuplicatesRefused)
 	o := k.Lot(1)
@@ -162,7 +163,7 @@ func TestTheReportIsForThoseForWhomTheOperationExists(t *testing.T) {
 	testkit.Refused(t, "the list for eve", err, law.NotFound)
 }
 
-// A revocation that is being stored while the report is made is in its list for ever, or in none.
+// CE-06: a revocation that is being stored while the report is made is in its list for ever, or in none.
 func TestARevocationThatIsBeingStoredDoesNotChangeTheListOfAReport(t *testing.T) {
 	var k *testkit.Kit
 	var hold func()
@@ -198,7 +199,7 @@ func TestARevocationThatIsBeingStoredDoesNotChangeTheListOfAReport(t *testing.T)
 	readReport(k, o, <-done)
 }
 
-// What is counted as revoked is what the list says is revoked.
+// CE-06: what is counted as revoked is what the list says is revoked.
 func TestTheReportCountsAsRevokedWhatItsListDoes(t *testing.T) {
 	k := factory(t, law.DuplicatesRefused)
 	o := k.Lot(2)

@@ -86,7 +86,25 @@ func TestTheStatusOfACAKeysCertificateIsToldByAResponderOfROOT(t *testing.T) {
 	}
 }
 
-// Nobody is told anything of what is not there, and no key is used for it.
+// CE-05: no server goes by what it remembers. Each takes a leave of its own.
+func TestARevocationShowsOnEveryServerAtOnce(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{World: testkit.Responding, Shared: true})
+	k.CertifyResponders()
+	other := k.Another()
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	wantStatus(k, "here", c, ocsp.Good)
+	wantStatus(other, "there", c, ocsp.Good)
+	if n := len(k.EventsOf("", audit.StatusesPermitted)); n != 2 {
+		t.Errorf("%d events", n)
+	}
+	if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "read out"); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(other, "there, revoked", c, ocsp.Revoked)
+	wantStatus(k, "here, revoked", c, ocsp.Revoked)
+}
+
+// CE-05: nobody is told anything of what is not there, and no key is used for it.
 func TestOfWhatWasNotIssuedThereIsNoStatus(t *testing.T) {
 	k := responding(t)
 	o := k.Lot(5)
@@ -180,7 +198,7 @@ func TestLeaveToSignStatusesIsInTheAuditLog(t *testing.T) {
 	}
 }
 
-// Otherwise whoever asks and hangs up has the key work each time, and the keystore do so for nobody.
+// CE-05: otherwise whoever asks and hangs up has the key work each time, and the keystore do so for nobody.
 func TestAStatusIsSignedAlsoForWhoeverDoesNotWaitForIt(t *testing.T) {
 	k := responding(t)
 	c := mustIssue(k, k.Lot(1), "SN-1")
@@ -295,7 +313,7 @@ func TestManyStatusesAtOnceTakeOneLeave(t *testing.T) {
 	}
 }
 
-// Who finds that somebody else has taken the leave gives nothing back of what was signed by it meanwhile.
+// CE-05: who finds that somebody else has taken the leave gives nothing back of what was signed by it meanwhile.
 func TestALeaveIsNeverMoreThanWhatIsLeftOfIt(t *testing.T) {
 	k := responding(t)
 	o := k.Lot(2)
