@@ -128,7 +128,7 @@ func (k *Keyserver) statusSigned(ctx context.Context, c Caller, q pki.StatusRequ
 			return CertificateStatus{}, err
 		}
 		k.statuses.keep(t, der)
-		return CertificateStatus{DER: der, For: law.StatusRenewal}, nil
+		return CertificateStatus{DER: der, For: t.handedOn(t.this, t.this)}, nil
 	}
 	return CertificateStatus{}, errors.New("the leave to sign certificate statuses is spent as soon as it is taken")
 }
@@ -246,7 +246,7 @@ func (s *statuses) permit(r *store.Reader, t *statusTurn) error {
 	if err != nil {
 		return err
 	}
-	says := pki.Status{Hash: t.hash, Serial: one.Serial, ThisUpdate: t.this, NextUpdate: t.this.Add(law.StatusValidity)}
+	says := pki.Status{Hash: t.hash, Serial: one.Serial, ThisUpdate: t.this, NextUpdate: t.end()}
 	if !t.of.Revocation.At.IsZero() {
 		says.Revoked = &one
 	}
@@ -295,7 +295,7 @@ func (s *statuses) kept(t statusTurn, now time.Time) CertificateStatus {
 	for _, all := range s.signed {
 		one, known := all[t.key()]
 		if age := now.Sub(one.this); known && one.revoked.Equal(t.of.Revocation.At) && age >= 0 && age < law.StatusRenewal {
-			return CertificateStatus{one.der, law.StatusRenewal - age}
+			return CertificateStatus{one.der, t.handedOn(one.this, now)}
 		}
 	}
 	return CertificateStatus{}
@@ -308,6 +308,19 @@ func (s *statuses) keep(t statusTurn, der []byte) {
 		s.signed[1], s.signed[0] = s.signed[0], map[statusKey]signedStatus{}
 	}
 	s.signed[0][t.key()] = signedStatus{der, t.of.Revocation.At, t.this}
+}
+
+// end is until when a status that is signed now is good. Without the certificate of its responder nobody verifies it.
+func (t statusTurn) end() time.Time {
+	if end := t.this.Add(law.StatusValidity); end.Before(t.by.NotAfter) {
+		return end
+	}
+	return t.by.NotAfter
+}
+
+// handedOn is how long a status of that time may be handed on from now (RFC 5019 section 6).
+func (t statusTurn) handedOn(this, now time.Time) time.Duration {
+	return min(this.Add(law.StatusRenewal).Sub(now), t.by.NotAfter.Sub(now))
 }
 
 func (t statusTurn) key() statusKey { return statusKey{t.by.ID, t.of.ID, t.hash} }

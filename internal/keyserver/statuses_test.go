@@ -2,6 +2,7 @@ package keyserver_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -274,6 +275,32 @@ func TestAResponderKeyTellsOfTheCertificatesUnderTheNameThatHasCertifiedIt(t *te
 		wantStatus(k, "under the new name, renewed"+when, fresh, ocsp.Good)
 		wantNoStatus(k, "under the old name, renewed"+when, old, ocsp.Unauthorized)
 		k.Restart()
+	}
+}
+
+// Who keeps a status longer could not verify it (RFC 5019 section 6).
+func TestAStatusIsNotGoodForLongerThanTheCertificateOfItsResponder(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	own, err := k.Keyserver.CurrentCertificate(k.Context(), k.Caller("ada"), "status-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := x509.ParseCertificate(c.Path[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Clock.Step(own.NotAfter.Sub(k.Clock.Now()) - law.StatusRenewal)
+	for _, left := range []time.Duration{law.StatusRenewal, law.StatusRenewal / 2, law.StatusRenewal / 4} {
+		k.Clock.Step(own.NotAfter.Sub(k.Clock.Now()) - left)
+		answer := k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{}, k.RequestFor(c))
+		got, err := ocsp.ParseResponse(answer.DER, issuer)
+		if err != nil || !got.NextUpdate.Equal(own.NotAfter) || answer.For != left {
+			t.Errorf("%v before the end: %v, good until %v, handed on for %v", left, err, got.NextUpdate, answer.For)
+		}
+		if left == law.StatusRenewal/2 {
+			k.Restart() // the next one is signed
+		}
 	}
 }
 
