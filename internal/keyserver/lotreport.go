@@ -73,7 +73,7 @@ func (k *Keyserver) LotReport(ctx context.Context, c Caller, id law.OperationID)
 		return k.reportOf(r, o, at)
 	})
 	if err != nil {
-		return nil, err
+		return nil, k.auditHidden(ctx, c, err, audit.Event{Operation: id})
 	}
 	list := lotreport.NewList(io.Discard, at)
 	running := 0
