@@ -34,10 +34,14 @@ type statusAsk struct {
 	Extensions  []pkix.Extension `asn1:"explicit,tag:0,optional"`
 }
 
-// Answers without a signature (RFC 6960 section 2.3): the request cannot be read, another time there may be an answer,
-// and this responder has nothing to say of such a certificate (RFC 5019 section 2.2.3).
-func StatusMalformed() []byte    { return bytes.Clone(ocsp.MalformedRequestErrorResponse) }
-func StatusTryLater() []byte     { return bytes.Clone(ocsp.TryLaterErrorResponse) }
+// StatusMalformed is the answer, without a signature, to a request that cannot be read (RFC 6960 section 2.3).
+func StatusMalformed() []byte { return bytes.Clone(ocsp.MalformedRequestErrorResponse) }
+
+// StatusTryLater is the answer, without a signature, where another time there may be a status.
+func StatusTryLater() []byte { return bytes.Clone(ocsp.TryLaterErrorResponse) }
+
+// StatusUnauthorized is the answer, without a signature, of a responder that has nothing to say of such a certificate (RFC
+// 5019 section 2.2.3).
 func StatusUnauthorized() []byte { return bytes.Clone(ocsp.UnauthorizedErrorResponse) }
 
 // ParseStatusRequest reads a request for the status of one certificate. One for several is refused (RFC 5019 section
