@@ -81,6 +81,9 @@ func (p *program) lotFiles(ctx context.Context, s session, operation, list, repo
 		if r, err = readReport(signed, v, "the report"); err != nil {
 			return err
 		}
+		if string(r.Operation) != operation {
+			return tampered(nil, "tell your security people", "the report that the server gives is on operation %s", r.Operation)
+		}
 		if _, err := p.witness(ctx, s, r.Checkpoint); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type front struct {
 	mu      sync.Mutex
 	target  *url.URL
 	falsify lie
+	report  []byte // on a lot: the newest that was true
 }
 
 // lie changes an answer in place.
@@ -49,14 +50,25 @@ func newFront(t testing.TB, target string) *front {
 			defer f.mu.Unlock()
 			if f.falsify != nil {
 				f.falsify(r)
+				return nil
 			}
-			return nil
+			return f.remember(r)
 		},
 	}
 	server := httptest.NewServer(f.proxy)
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	return f
+}
+
+// remember keeps a report on a lot, to give it out again in another's place.
+func (f *front) remember(r *http.Response) (err error) {
+	if !strings.HasSuffix(r.Request.URL.Path, "/lots/report") || r.StatusCode != http.StatusOK {
+		return nil
+	}
+	f.report, err = io.ReadAll(r.Body)
+	replace(r, r.StatusCode, r.Header.Get("Content-Type"), f.report)
+	return err
 }
 
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -76,6 +88,10 @@ func (f *front) lie(about string) bool {
 	l, ok := lies()[about]
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if about == "report" {
+		report := f.report
+		l, ok = at("/lots/report", func(r *http.Response) { replace(r, http.StatusOK, api.MediaJOSE, report) }), true
+	}
 	f.falsify = l
 	return ok
 }

@@ -86,7 +86,8 @@ func New(o Options) (http.Handler, error) {
 	s := &server{
 		Options: o, mux: http.NewServeMux(), doc: doc, metrics: newMetrics(o.Registry),
 		ordinary: limits.NewLimiter(o.Rate), brakes: limits.NewLimiter(o.Rate), outside: limits.NewLimiter(o.Rate),
-		// The database has 8 connections for reading. Two are left to find out who asks, so that whoever revokes is heard.
+		// The database has 8 connections for reading. Two are left for what is short, so that whoever revokes is heard: to find
+		// out who asks, and for certificate statuses.
 		waits: limits.NewCrowd(100, 0), lists: limits.NewCrowd(4, 4), exports: limits.NewCrowd(1, 2),
 		// A policy is large, and larger still when it is read. A change of the configuration makes keys, which can take long.
 		policies: limits.NewCrowd(2, 2), changes: limits.NewCrowd(2, 4),

@@ -21,3 +21,19 @@ func (k *Keyserver) SeenUses(ctx context.Context, who law.SubjectID, key law.Key
 	})
 	return n, since, err
 }
+
+// StatusesLeft is how many certificate statuses the server has still leave to sign with a key.
+func (k *Keyserver) StatusesLeft(key law.KeyID) int { return k.statuses.leave(key).Left }
+
+// TakeLeave takes the leave to sign statuses with a key, unless there is some.
+func (k *Keyserver) TakeLeave(ctx context.Context, key law.KeyID) error {
+	by, err := look(ctx, k, func(r *store.Reader) (law.Certificate, error) {
+		of, _ := r.Facts().Key(key)
+		by, _, err := currentOf(r, of)
+		return by, err
+	})
+	if err != nil {
+		return err
+	}
+	return k.takeLeave(ctx, Caller{}, by)
+}

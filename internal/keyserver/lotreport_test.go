@@ -3,6 +3,7 @@ package keyserver_test
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -21,6 +22,11 @@ func reported(k *testkit.Kit, o keyserver.Operation) lotreport.Report {
 	if err != nil {
 		k.Fatal(err)
 	}
+	return readReport(k, o, signed)
+}
+
+func readReport(k *testkit.Kit, o keyserver.Operation, signed []byte) lotreport.Report {
+	k.Helper()
 	key, err := audit.NewVerifier(k.Keyserver.LogKey())
 	if err != nil {
 		k.Fatal(err)
@@ -100,7 +106,7 @@ func TestTheReportHasTheApprovalsThatStood(t *testing.T) {
 	}
 }
 
-// A certificate that was being signed when the operation expired may still come: until then there is no report.
+// CE-06: a certificate that was being signed when the operation expired may still come: until then there is no report.
 func TestWhileACertificateIsBeingSignedThereIsNoReport(t *testing.T) {
 	k := factory(t, law.DuplicatesRefused)
 	ask := testkit.Ask("ca-dev")
@@ -132,6 +138,7 @@ func TestWhileACertificateIsBeingSignedThereIsNoReport(t *testing.T) {
 	}
 }
 
+// CE-06
 func TestTheReportIsForThoseForWhomTheOperationExists(t *testing.T) {
 	k := factory(t, law.DuplicatesRefused)
 	o := k.Lot(1)
@@ -154,4 +161,60 @@ func TestTheReportIsForThoseForWhomTheOperationExists(t *testing.T) {
 	testkit.Refused(t, "the report for eve", err, law.NotFound)
 	err = k.Keyserver.WriteLot(k.Context(), k.Caller("eve"), o.ID, time.Time{}, new(bytes.Buffer))
 	testkit.Refused(t, "the list for eve", err, law.NotFound)
+}
+
+// CE-06: a revocation that is being stored while the report is made is in its list for ever, or in none.
+func TestARevocationThatIsBeingStoredDoesNotChangeTheListOfAReport(t *testing.T) {
+	var k *testkit.Kit
+	var hold func()
+	k = testkit.NewWith(t, testkit.Options{World: testkit.Factory(law.DuplicatesRefused), Commit: func(commit func() error) error {
+		if during := hold; during != nil {
+			hold = nil
+			during()
+		}
+		return commit()
+	}})
+	k.Certify("root")
+	k.Certify("ca-dev")
+	o := k.Lot(1)
+	c := mustIssue(k, o, "SN-1")
+	k.Clock.Step(time.Second)
+	done := make(chan []byte, 1)
+	hold = func() { // the revocation has its time, and nobody sees it yet
+		k.Clock.Step(time.Second)
+		go func() {
+			signed, err := k.Keyserver.LotReport(k.Context(), k.Caller("olga"), o.ID)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- signed
+		}()
+		for len(done) == 0 && k.DB.Waiting() == 0 {
+			runtime.Gosched()
+		}
+	}
+	if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "superseded", "old"); err != nil {
+		t.Fatal(err)
+	}
+	readReport(k, o, <-done)
+}
+
+// CE-06: what is counted as revoked is what the list says is revoked.
+func TestTheReportCountsAsRevokedWhatItsListDoes(t *testing.T) {
+	k := factory(t, law.DuplicatesRefused)
+	o := k.Lot(2)
+	first, second := mustIssue(k, o, "SN-1"), mustIssue(k, o, "SN-2")
+	for i, one := range []keyserver.Certificate{first, second} {
+		if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), one.ID, "superseded", "old"); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []time.Duration{0, time.Millisecond} {
+			k.Clock.Step(step)
+			r := reported(k, o)
+			list := listed(k, o, time.UnixMilli(r.At))
+			if said := bytes.Count(list, []byte("superseded")); r.Lots[0].Revoked != said || step > 0 && said != i+1 {
+				t.Errorf("%d are revoked, the report counts %d, and its list\n%s", i+1, r.Lots[0].Revoked, list)
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ type signedStatus struct {
 
 const (
 	statusPatience = 10 * time.Second
-	statusesRead   = 4      // that look at the database at the same time; its other connections are for those who are somebody
+	statusesRead   = 2      // that look at the database at the same time; its other connections are for those who are somebody
 	statusesAtOnce = 8      // signatures that are asked for at the same time; the other places in a keystore's queue are for sign orders
 	leaveTries     = 3      // others may spend the leave that one has taken
 	statusesKept   = 10_000 // in each of the two generations, of about 1 KiB each
@@ -124,7 +125,7 @@ func (k *Keyserver) statusSigned(ctx context.Context, c Caller, q pki.StatusRequ
 		case err != nil || t.kept.DER != nil:
 			return t.kept, err
 		}
-		signature, err := k.keystores.Sign(ctx, t.permit)
+		signature, err := k.keystores.Sign(context.WithoutCancel(ctx), t.permit) // whoever hangs up, and asks again, is to find it
 		if err != nil {
 			return CertificateStatus{}, err
 		}
@@ -133,7 +134,7 @@ func (k *Keyserver) statusSigned(ctx context.Context, c Caller, q pki.StatusRequ
 			return CertificateStatus{}, err
 		}
 		k.statuses.keep(t, der)
-		return CertificateStatus{DER: der, For: law.StatusRenewal}, nil
+		return CertificateStatus{DER: der, For: t.handedOn(t.this, t.this)}, nil
 	}
 	return CertificateStatus{}, errors.New("the leave to sign certificate statuses is spent as soon as it is taken")
 }
@@ -199,7 +200,7 @@ func (k *Keyserver) statusTurn(r *store.Reader, q pki.StatusRequest) (statusTurn
 }
 
 // responder is the key as one that signs statuses, by its certificate; the zero one, which nobody asks, if the certificate
-// does not make it one. It stays what it is: every certificate of the key pair that issued has the same name and key.
+// does not make it one. It stays what it is: the certificate names its issuer, whose key pair is known.
 func (k *Keyserver) responder(r *store.Reader, key law.Key, by law.Certificate) (pki.Responder, error) {
 	if known, is := k.statuses.responder(by.ID); is {
 		return known, nil
@@ -208,19 +209,19 @@ func (k *Keyserver) responder(r *store.Reader, key law.Key, by law.Certificate) 
 	if err != nil {
 		return pki.Responder{}, err
 	}
-	path := [][]byte{by.DER}
-	for _, c := range above {
-		if c.Fingerprint == by.IssuerFingerprint && c.DER != nil {
-			path = append(path[:1], c.DER)
+	_, wrong := pki.NewResponder(key, [][]byte{by.DER})
+	for _, c := range slices.Backward(above) {
+		if c.Fingerprint != by.IssuerFingerprint || c.DER == nil {
+			continue
+		}
+		var made pki.Responder
+		if made, wrong = pki.NewResponder(key, [][]byte{by.DER, c.DER}); wrong == nil { // else one under another name
+			k.statuses.setResponder(by.ID, made)
+			return made, nil
 		}
 	}
-	made, err := pki.NewResponder(key, path)
-	if err != nil {
-		k.log.Warn("a key signs no certificate statuses", slog.Any("error", err))
-		return pki.Responder{}, nil
-	}
-	k.statuses.setResponder(by.ID, made)
-	return made, nil
+	k.log.Warn("a key signs no certificate statuses", slog.Any("error", wrong))
+	return pki.Responder{}, nil
 }
 
 // takeLeave takes the leave to sign statuses by this certificate of a responder key, unless somebody has just done so. It
@@ -232,9 +233,9 @@ func (k *Keyserver) takeLeave(ctx context.Context, c Caller, by law.Certificate)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	leave, err := update(ctx, k, func(tx *store.Tx) (law.Statuses, error) {
+	taken, err := update(ctx, k, func(tx *store.Tx) (law.Statuses, error) {
 		if !k.statuses.leave(by.Key).Spent(by, tx.Now()) {
-			return k.statuses.leave(by.Key), nil
+			return law.Statuses{}, nil
 		}
 		now, _, err := tx.Certificate(by.ID)
 		if err != nil {
@@ -249,8 +250,8 @@ func (k *Keyserver) takeLeave(ctx context.Context, c Caller, by law.Certificate)
 			Lease: leave.Until.UnixMilli(), Request: c.Request,
 		})
 	})
-	if err == nil {
-		k.statuses.setLeave(by.Key, leave)
+	if err == nil && taken.Left > 0 { // else it is being used already
+		k.statuses.setLeave(by.Key, taken)
 	}
 	return err
 }
@@ -262,7 +263,7 @@ func (s *statuses) permit(r *store.Reader, t *statusTurn) error {
 	if err != nil {
 		return err
 	}
-	says := pki.Status{Hash: t.hash, Serial: one.Serial, ThisUpdate: t.this, NextUpdate: t.this.Add(law.StatusValidity)}
+	says := pki.Status{Hash: t.hash, Serial: one.Serial, ThisUpdate: t.this, NextUpdate: t.end()}
 	if !t.of.Revocation.At.IsZero() {
 		says.Revoked = &one
 	}
@@ -311,7 +312,7 @@ func (s *statuses) kept(t statusTurn, now time.Time) CertificateStatus {
 	for _, all := range s.signed {
 		one, known := all[t.key()]
 		if age := now.Sub(one.this); known && one.revoked.Equal(t.of.Revocation.At) && age >= 0 && age < law.StatusRenewal {
-			return CertificateStatus{one.der, law.StatusRenewal - age}
+			return CertificateStatus{one.der, t.handedOn(one.this, now)}
 		}
 	}
 	return CertificateStatus{}
@@ -324,6 +325,19 @@ func (s *statuses) keep(t statusTurn, der []byte) {
 		s.signed[1], s.signed[0] = s.signed[0], map[statusKey]signedStatus{}
 	}
 	s.signed[0][t.key()] = signedStatus{der, t.of.Revocation.At, t.this}
+}
+
+// end is until when a status that is signed now is good. Without the certificate of its responder nobody verifies it.
+func (t statusTurn) end() time.Time {
+	if end := t.this.Add(law.StatusValidity); end.Before(t.by.NotAfter) {
+		return end
+	}
+	return t.by.NotAfter
+}
+
+// handedOn is how long a status of that time may be handed on from now (RFC 5019 section 6).
+func (t statusTurn) handedOn(this, now time.Time) time.Duration {
+	return min(this.Add(law.StatusRenewal).Sub(now), t.by.NotAfter.Sub(now))
 }
 
 func (t statusTurn) key() statusKey { return statusKey{t.by.ID, t.of.ID, t.hash} }

@@ -1,9 +1,12 @@
 package keyserver_test
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"example.org/keyserver/internal/keystore/keystoretest"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/pki"
+	"example.org/keyserver/internal/store"
 	"example.org/keyserver/internal/testkit"
 )
 
@@ -83,7 +87,25 @@ func TestTheStatusOfACAKeysCertificateIsToldByAResponderOfROOT(t *testing.T) {
 	}
 }
 
-// Nobody is told anything of what is not there, and no key is used for it.
+// CE-05: no server goes by what it remembers. Each takes a leave of its own.
+func TestARevocationShowsOnEveryServerAtOnce(t *testing.T) {
+	k := testkit.NewWith(t, testkit.Options{World: testkit.Responding, Shared: true})
+	k.CertifyResponders()
+	other := k.Another()
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	wantStatus(k, "here", c, ocsp.Good)
+	wantStatus(other, "there", c, ocsp.Good)
+	if n := len(k.EventsOf("", audit.StatusesPermitted)); n != 2 {
+		t.Errorf("%d events", n)
+	}
+	if _, err := k.Keyserver.RevokeDeviceCertificate(k.Context(), k.Caller("ada"), c.ID, "keyCompromise", "read out"); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(other, "there, revoked", c, ocsp.Revoked)
+	wantStatus(k, "here, revoked", c, ocsp.Revoked)
+}
+
+// CE-05: nobody is told anything of what is not there, and no key is used for it.
 func TestOfWhatWasNotIssuedThereIsNoStatus(t *testing.T) {
 	k := responding(t)
 	o := k.Lot(5)
@@ -177,6 +199,27 @@ func TestLeaveToSignStatusesIsInTheAuditLog(t *testing.T) {
 	}
 }
 
+// CE-05: otherwise whoever asks and hangs up has the key work each time, and the keystore do so for nobody.
+func TestAStatusIsSignedAlsoForWhoeverDoesNotWaitForIt(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	request := k.RequestFor(c)
+	hanging := k.Keystore.Hang(t)
+	ctx, hangUp := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	wait.Go(func() { k.Keyserver.CertificateStatus(ctx, keyserver.Caller{}, request) })
+	if err := hanging.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	wait.Go(hanging.Release)
+	wait.Wait()
+	wantStatus(k, "asked again", c, ocsp.Good)
+	if n := signedBy(k, "status-ca"); n != 1 {
+		t.Errorf("signed %d times", n)
+	}
+}
+
 func TestAResponderKeyThatIsNotInOrderTellsNothing(t *testing.T) {
 	k := responding(t)
 	c := mustIssue(k, k.Lot(1), "SN-1")
@@ -207,6 +250,58 @@ func TestAResponderKeyThatIsNotInOrderTellsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNoStatus(k, "of a disabled key", c, ocsp.Unauthorized)
+}
+
+// Those who ask take a responder's word for certificates of the issuer that its own certificate names (RFC 6960 section 4.2.2.2).
+func TestAResponderKeyTellsOfTheCertificatesUnderTheNameThatHasCertifiedIt(t *testing.T) {
+	k := responding(t)
+	old := mustIssue(k, k.Lot(1), "SN-1")
+	k.ReconfigureKey("ca-dev", func(key *law.Key) {
+		p := *key.Profile
+		p.Subject.CommonName = "ca-renamed"
+		key.Profile = &p
+	})
+	k.Certify("ca-dev")
+	fresh := mustIssue(k, k.Lot(1), "SN-2")
+	for _, when := range []string{"", ", after a restart"} {
+		wantStatus(k, "under the old name"+when, old, ocsp.Good)
+		wantNoStatus(k, "under the new name"+when, fresh, ocsp.Unauthorized)
+		k.Restart()
+	}
+	if _, err := k.CertificateOrder(k.Lot(1), "status-ca", "under the new name"); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"", ", after a restart"} {
+		wantStatus(k, "under the new name, renewed"+when, fresh, ocsp.Good)
+		wantNoStatus(k, "under the old name, renewed"+when, old, ocsp.Unauthorized)
+		k.Restart()
+	}
+}
+
+// Who keeps a status longer could not verify it (RFC 5019 section 6).
+func TestAStatusIsNotGoodForLongerThanTheCertificateOfItsResponder(t *testing.T) {
+	k := responding(t)
+	c := mustIssue(k, k.Lot(1), "SN-1")
+	own, err := k.Keyserver.CurrentCertificate(k.Context(), k.Caller("ada"), "status-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := x509.ParseCertificate(c.Path[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Clock.Step(own.NotAfter.Sub(k.Clock.Now()) - law.StatusRenewal)
+	for _, left := range []time.Duration{law.StatusRenewal, law.StatusRenewal / 2, law.StatusRenewal / 4} {
+		k.Clock.Step(own.NotAfter.Sub(k.Clock.Now()) - left)
+		answer := k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{}, k.RequestFor(c))
+		got, err := ocsp.ParseResponse(answer.DER, issuer)
+		if err != nil || !got.NextUpdate.Equal(own.NotAfter) || answer.For != left {
+			t.Errorf("%v before the end: %v, good until %v, handed on for %v", left, err, got.NextUpdate, answer.For)
+		}
+		if left == law.StatusRenewal/2 {
+			k.Restart() // the next one is signed
+		}
+	}
 }
 
 func TestWhileTheClockIsHeldNoStatusIsTold(t *testing.T) {
@@ -242,6 +337,41 @@ func TestManyStatusesAtOnceTakeOneLeave(t *testing.T) {
 	}
 	if n := signedBy(k, "status-ca"); n < devices || n > devices*askers {
 		t.Errorf("signed %d times", n)
+	}
+}
+
+// CE-05: who finds that somebody else has taken the leave gives nothing back of what was signed by it meanwhile.
+func TestALeaveIsNeverMoreThanWhatIsLeftOfIt(t *testing.T) {
+	k := responding(t)
+	o := k.Lot(2)
+	one, two := mustIssue(k, o, "SN-1"), mustIssue(k, o, "SN-2")
+	wantStatus(k, "one", one, ocsp.Good)
+	begun, end := make(chan struct{}), make(chan struct{})
+	var wait sync.WaitGroup
+	inBatch := func(waiting int, do func() error) {
+		wait.Go(func() {
+			if err := do(); err != nil {
+				t.Error(err)
+			}
+		})
+		for k.DB.Waiting() < waiting {
+			runtime.Gosched()
+		}
+	}
+	closure := func(do func()) func() error {
+		return func() error {
+			_, err := store.Update(t.Context(), k.DB, func(*store.Tx) (struct{}, error) { do(); return struct{}{}, nil })
+			return err
+		}
+	}
+	inBatch(0, closure(func() { close(begun); <-end }))
+	<-begun
+	inBatch(1, func() error { return k.Keyserver.TakeLeave(t.Context(), "status-ca") })
+	inBatch(2, closure(func() { wantStatus(k, "two", two, ocsp.Good) })) // after it has seen what is left
+	close(end)
+	wait.Wait()
+	if left := k.Keyserver.StatusesLeft("status-ca"); left != law.MaxStatuses-2 {
+		t.Errorf("after two statuses %d of %d are left", left, law.MaxStatuses)
 	}
 }
 

@@ -182,15 +182,16 @@ var columns = []string{"key", "device", "serial", "issued", "notbefore", "notaft
 // List writes the list of certificates as CSV (RFC 4180). Since nothing is issued after the end of an operation, and nobody
 // is told of revocations after a time that is given, it is the same list whenever it is written.
 type List struct {
-	csv   *csv.Writer
-	sum   hash.Hash
-	count int
-	at    time.Time
+	csv     *csv.Writer
+	sum     hash.Hash
+	count   int
+	revoked map[law.KeyID]int // by the key that has issued
+	at      time.Time
 }
 
 // NewList begins a list as it is at that time: what was revoked then, or later, is not said to be.
 func NewList(w io.Writer, at time.Time) *List {
-	l := &List{sum: sha256.New(), at: at}
+	l := &List{sum: sha256.New(), revoked: map[law.KeyID]int{}, at: at}
 	l.csv = csv.NewWriter(io.MultiWriter(w, l.sum))
 	l.csv.UseCRLF = true
 	_ = l.csv.Write(columns) // Flush says what went wrong
@@ -205,6 +206,7 @@ func (l *List) Add(c law.Certificate) {
 	revoked, code := "", ""
 	if at := c.Revocation.At; !at.IsZero() && at.Before(l.at) {
 		revoked, code = instant(at), string(c.Revocation.Code)
+		l.revoked[c.Issuer]++
 	}
 	digest := sha256.Sum256(c.DER)
 	_ = l.csv.Write([]string{
@@ -213,6 +215,9 @@ func (l *List) Add(c law.Certificate) {
 	})
 	l.count++
 }
+
+// Revoked is how many of the certificates by this key the list says are revoked.
+func (l *List) Revoked(by law.KeyID) int { return l.revoked[by] }
 
 // End ends the list and says what it is.
 func (l *List) End() (Certificates, error) {

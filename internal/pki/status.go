@@ -34,10 +34,14 @@ type statusAsk struct {
 	Extensions  []pkix.Extension `asn1:"explicit,tag:0,optional"`
 }
 
-// Answers without a signature (RFC 6960 section 2.3): the request cannot be read, another time there may be an answer,
-// and this responder has nothing to say of such a certificate (RFC 5019 section 2.2.3).
-func StatusMalformed() []byte    { return bytes.Clone(ocsp.MalformedRequestErrorResponse) }
-func StatusTryLater() []byte     { return bytes.Clone(ocsp.TryLaterErrorResponse) }
+// StatusMalformed is the answer, without a signature, to a request that cannot be read (RFC 6960 section 2.3).
+func StatusMalformed() []byte { return bytes.Clone(ocsp.MalformedRequestErrorResponse) }
+
+// StatusTryLater is the answer, without a signature, where another time there may be a status.
+func StatusTryLater() []byte { return bytes.Clone(ocsp.TryLaterErrorResponse) }
+
+// StatusUnauthorized is the answer, without a signature, of a responder that has nothing to say of such a certificate (RFC
+// 5019 section 2.2.3).
 func StatusUnauthorized() []byte { return bytes.Clone(ocsp.UnauthorizedErrorResponse) }
 
 // ParseStatusRequest reads a request for the status of one certificate. One for several is refused (RFC 5019 section
@@ -106,6 +110,8 @@ func NewResponder(key law.Key, path [][]byte) (Responder, error) {
 		return Responder{}, fmt.Errorf("key %s: the certificate at hand is not of its key pair", key.ID)
 	case !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) || c.KeyUsage&x509.KeyUsageDigitalSignature == 0:
 		return Responder{}, fmt.Errorf("key %s: its certificate is not for OCSPSigning; renew it", key.ID)
+	case !bytes.Equal(c.RawIssuer, issuer.RawSubject):
+		return Responder{}, fmt.Errorf("key %s: its certificate is by %s, and not by %s; renew it", key.ID, Text(c.Issuer), Text(issuer.Subject))
 	}
 	if err := c.CheckSignatureFrom(issuer); err != nil {
 		return Responder{}, fmt.Errorf("key %s: its certificate: %w", key.ID, err)

@@ -123,7 +123,8 @@ func TestWhoIsNoResponderIsRefused(t *testing.T) {
 		"reading its issuer's certificate":        {r.key.pair, [][]byte{own, issuer[1:]}},
 		"is not of its key pair":                  {made.lower.pair, [][]byte{own, issuer}},
 		"is not for OCSPSigning":                  {made.firmware.pair, made.chain()},
-		"its certificate: ":                       {r.key.pair, [][]byte{own, made.lower.certificate.Raw}},
+		"is by CN=":                               {r.key.pair, [][]byte{own, made.lower.certificate.Raw}},
+		"its certificate: ":                       {r.key.pair, [][]byte{own, newResponding(t, law.RSA2048, law.SHA256, law.PKCS1v15).ca.certificate.Raw}},
 	} {
 		_, err := pki.NewResponder(c.key.Key, c.path)
 		refused(t, err, says)

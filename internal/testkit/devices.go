@@ -65,12 +65,17 @@ func (k *Kit) CertifyResponders() {
 // Status asks whether a certificate is good, as those do who have been given it.
 func (k *Kit) Status(c keyserver.Certificate) (*ocsp.Response, error) {
 	k.Helper()
-	of, err := x509.ParseCertificate(c.Path[0])
-	k.must(err)
 	issuer, err := x509.ParseCertificate(c.Path[1])
 	k.must(err)
-	request := k.StatusRequest(of.SerialNumber, c.Path[1])
-	return ocsp.ParseResponse(k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{Request: "outside"}, request).DER, issuer)
+	return ocsp.ParseResponse(k.Keyserver.CertificateStatus(k.Context(), keyserver.Caller{Request: "outside"}, k.RequestFor(c)).DER, issuer)
+}
+
+// RequestFor asks for the status of a certificate.
+func (k *Kit) RequestFor(c keyserver.Certificate) []byte {
+	k.Helper()
+	of, err := x509.ParseCertificate(c.Path[0])
+	k.must(err)
+	return k.StatusRequest(of.SerialNumber, c.Path[1])
 }
 
 // StatusRequest asks for the status of what has the serial number, by the issuer, whose certificate is DER.

@@ -15,8 +15,8 @@ func answers(k law.Key) bool {
 	})
 }
 
-// statusesPermitted checks that a responder key could sign statuses: as an active key for it, by its newest certificate,
-// which a key of this server has issued.
+// statusesPermitted checks that a responder key could sign statuses: as an active key for it, by a certificate that is
+// valid and that a key of this server has issued.
 func (f *Fold) statusesPermitted(e *audit.Event) error {
 	k, c := f.world.keys[e.Key], f.certificates[e.Certificate.ID]
 	switch {
