@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.org/keyserver/internal/audit"
+	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
 	"example.org/keyserver/internal/pki"
 	"example.org/keyserver/internal/store"
@@ -81,7 +82,11 @@ func (k *Keyserver) CertificateStatus(ctx context.Context, c Caller, request []b
 	case errors.As(err, &refused) && refused.Kind == law.NotFound:
 		return CertificateStatus{DER: pki.StatusUnauthorized()}
 	}
-	k.log.WarnContext(ctx, "no certificate status could be given", slog.String("request", c.Request), slog.Any("error", err))
+	level := slog.LevelWarn
+	if _, wrong := errors.AsType[*keystore.BadSignature](err); wrong {
+		level = slog.LevelError
+	}
+	k.log.Log(ctx, level, "no certificate status could be given", slog.String("request", c.Request), slog.Any("error", err))
 	return CertificateStatus{DER: pki.StatusTryLater()}
 }
 

@@ -106,6 +106,8 @@ func (p Profile) Check(of KeyType) error {
 		return fmt.Errorf("a key that signs certificate statuses does nothing else; name extended key usage OCSPSigning and key usage digitalSignature alone")
 	case !authority && slices.ContainsFunc(p.ExtendedKeyUsage, signsStatuses) && p.Validity > MaxResponderValidity:
 		return fmt.Errorf("nobody can ask whether the certificate of a key that signs certificate statuses is revoked; make its validity at most %d days", int(MaxResponderValidity.Hours()/24))
+	case authority && slices.ContainsFunc(p.ExtendedKeyUsage, signsStatuses):
+		return fmt.Errorf("with extended key usage OCSPSigning a CA key would vouch for itself: it could say that its own certificate is not revoked; remove it")
 	case !authority && p.CRLURL != "":
 		return fmt.Errorf("an %s key has no revocation list; remove the URL of one", of)
 	}

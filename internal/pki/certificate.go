@@ -208,6 +208,9 @@ func (a Authority) allows(subject law.Key, t *x509.Certificate) error {
 	case t.IsCA && most >= 0 && t.MaxPathLen >= most:
 		return fmt.Errorf("its path length %d does not fit below the issuer's, which is %d; make it smaller", t.MaxPathLen, most)
 	}
+	if subject.Responder() { // RFC 6960 section 4.2.2.2 asks its own certificate alone, and a CA's with OCSPSigning would be a responder's
+		return nil
+	}
 	within, err := extendedKeyUsages(above)
 	if err != nil {
 		return err

@@ -110,6 +110,18 @@ func TestTheCertificateOfAResponderIsForNothingElse(t *testing.T) {
 	}
 }
 
+// A CA key certifies a responder though its own certificate is not for OCSPSigning, which would make it one for its issuer.
+func TestAResponderIsNotHeldToTheExtendedKeyUsageOfItsIssuer(t *testing.T) {
+	root := newRoot(t, newKey(t, "root", law.Root, law.P256, law.SHA256, rootPair))
+	ca := root.issue(t, newKey(t, "ca", law.CA, law.P256, law.SHA256, caPair).with(func(p *law.Profile) { p.ExtendedKeyUsage = []string{"clientAuth"} }))
+	key := ca.issue(t, newKey(t, "responder", law.Firmware, law.P256, law.SHA256, firmwarePair).with(signsStatuses))
+	if _, err := pki.NewResponder(key.Key, [][]byte{key.certificate.Raw, ca.certificate.Raw}); err != nil {
+		t.Error(err)
+	}
+	_, err := pki.PrepareSubordinate(ca.pki(), newKey(t, "firmware", law.Firmware, law.P256, law.SHA256, lowerPair).Key, now, newSerial(t))
+	refused(t, err, "is not among those of the issuer's certificate")
+}
+
 func TestWhoIsNoResponderIsRefused(t *testing.T) {
 	made, r := newHierarchy(t, law.P256, law.SHA256), newResponding(t, law.P256, law.SHA256)
 	own, issuer := r.key.certificate.Raw, r.ca.certificate.Raw

@@ -397,6 +397,7 @@ func TestAT01_AnEventThatTellsTooMuchOrTooLittleIsFound(t *testing.T) {
 		"a key without a requirement":     configured("section 3", "fw-zero", `"requirement":0`, `"requirement":null`, 0),
 		"devices that are CAs":            configured("section 3", "ca", `"keyusage":["digitalSignature"],"names"`, `"keyusage":["digitalSignature","keyCertSign"],"names"`, 0),
 		"devices that answer OCSP":        configured("section 3", "ca", `["clientAuth"]`, `["OCSPSigning"]`, 0),
+		"a CA key that tells statuses":    configured("section 3", "ca", `"extendedkeyusage":[],"keyusage":["keyCertSign","cRLSign"]`, `"extendedkeyusage":["OCSPSigning"],"keyusage":["keyCertSign","cRLSign"]`, 0),
 		"devices for any purpose":         configured("section 3", "ca", `["clientAuth"]`, `["2.5.29.37.0"]`, 0),
 		"devices with basic constraints":  configured("section 3", "ca", `"id":"1.3.6.1.4.1.99999.1"`, `"id":"2.5.29.19"`, 0),
 		"devices of one name":             configured("section 3", "ca", `"pattern":"[A-Z0-9]+"`, `"pattern":""`, 0),

@@ -8,8 +8,10 @@ import (
 )
 
 // answers says whether the key is one that signs certificate statuses: its certificate is for that alone.
-func answers(k law.Key) bool {
-	return k.Type == law.Firmware && k.Profile != nil && slices.ContainsFunc(k.Profile.ExtendedKeyUsage, func(u string) bool {
+func answers(k law.Key) bool { return k.Type == law.Firmware && forStatuses(k) }
+
+func forStatuses(k law.Key) bool {
+	return k.Profile != nil && slices.ContainsFunc(k.Profile.ExtendedKeyUsage, func(u string) bool {
 		id, err := law.ParseExtendedKeyUsage(u)
 		return err == nil && id.String() == "1.3.6.1.5.5.7.3.9"
 	})

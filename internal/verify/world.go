@@ -118,6 +118,8 @@ func (w *world) setKey(k law.Key) error {
 		return breaks("rule 9", "the fingerprint of key %s is not that of its public key", k.ID)
 	case !k.Requirement.Set():
 		return breaks("section 3", "key %s has no requirement", k.ID)
+	case k.Type != law.Firmware && forStatuses(k):
+		return breaks("section 3", "key %s issues certificates and could tell their statuses by a certificate of its own", k.ID)
 	case k.Devices != nil && (k.Type != law.CA || !ofDevices(*k.Devices)):
 		return breaks("section 3", "key %s may issue device certificates that no device should have", k.ID)
 	}

@@ -11,6 +11,7 @@ func statuses() []mutant {
 		{"a CA key is a responder", "status.go", "return k.Type == Firmware && k.Profile", "return k.Profile"},
 		{"a responder has other purposes", "profile.go", "(len(p.ExtendedKeyUsage) > 1 || len(p.KeyUsage) > 1)", "len(p.KeyUsage) > 1"},
 		{"a responder has other usages", "profile.go", "(len(p.ExtendedKeyUsage) > 1 || len(p.KeyUsage) > 1)", "len(p.ExtendedKeyUsage) > 1"},
+		{"a CA key vouches for itself", "profile.go", "case authority && slices.ContainsFunc(p.ExtendedKeyUsage, signsStatuses):", "case false:"},
 		{"a responder for ever", "profile.go", "p.Validity > MaxResponderValidity", "p.Validity > MaxCertificateValidity"},
 		{"more statuses than were said", "status.go", "s.Left < 1 ||", "s.Left < 0 ||"},
 		{"statuses are not counted", "status.go", "	s.Left--\n", ""},
