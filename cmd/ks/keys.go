@@ -82,7 +82,19 @@ func (p *program) showKey(ctx context.Context, s session, id string) error {
 	if a := k.Attributes; a != nil {
 		l.field("private key", custody(*a))
 	}
+	if d := k.Devices; d != nil {
+		l.field("devices", devicesOf(*d))
+	}
 	return p.print(l.text(width(p.stdout)))
+}
+
+// devicesOf says what device certificates a key issues, in short; --json has the profile.
+func devicesOf(d api.DeviceProfile) string {
+	validity := "without expiry"
+	if !d.NoExpiry {
+		validity = "for " + span(time.Duration(d.ValidMS)*time.Millisecond)
+	}
+	return fmt.Sprintf("certificates %s, told apart by %s, of %s keys; duplicates: %s", validity, d.Identity, strings.Join(d.Algorithms, ", "), d.Duplicates)
 }
 
 // custody says where a private key can have been, by what its HSM says of it.

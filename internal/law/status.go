@@ -23,6 +23,9 @@ func (k Key) Responder() bool {
 	return k.Type == Firmware && k.Profile != nil && slices.ContainsFunc(k.Profile.ExtendedKeyUsage, signsStatuses)
 }
 
+// InOperations says whether operations can name the key.
+func (k Key) InOperations() bool { return k.Type != Root && !k.Responder() }
+
 // signsStatuses says whether the extended key usage is OCSPSigning, by its name or its number.
 func signsStatuses(usage string) bool {
 	oid, err := ParseExtendedKeyUsage(usage)

@@ -90,6 +90,7 @@ type keyPage struct {
 	Now         time.Time
 	PublicPEM   string
 	Attributes  []attribute // of an HSM key
+	DeviceLines []string    // of the profile of device certificates; none if it issues none
 	Who         *law.WhoCan // nil: the caller may not ask
 	Mine        []law.Role  // of the caller, that cover the key
 	Certificate *certificateLine
@@ -123,7 +124,7 @@ func (s *server) keyView(c *call, refused error) (view, error) {
 		return view{}, err
 	}
 	p := &keyPage{
-		Key: k, Now: s.Now(), PublicPEM: publicPEM(k), Attributes: attributes(k.Attributes),
+		Key: k, Now: s.Now(), PublicPEM: publicPEM(k), Attributes: attributes(k.Attributes), DeviceLines: deviceLines(k.Devices),
 		Fresh: s.fresh(c), Age: s.age(c), Again: signInAgain(c, true),
 	}
 	for _, fill := range []func(*call, *keyPage) error{s.fillWho, s.fillCertificate, s.fillOpen, s.fillKeyUses} {
@@ -196,8 +197,8 @@ func (s *server) fillOpen(c *call, p *keyPage) error {
 }
 
 func (s *server) fillKeyUses(c *call, p *keyPage) error {
-	if p.Type == law.Root {
-		return nil // it is used in no operation
+	if !p.InOperations() {
+		return nil
 	}
 	first := p.Now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-usesDays)
 	uses, err := s.Keyserver.Uses(c.Context(), c.Caller, p.ID, first, usesDays)

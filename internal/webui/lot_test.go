@@ -47,3 +47,19 @@ func TestTheListAndTheReportOfALotAreSaved(t *testing.T) {
 		r.has(r.ask("eve", at+file, nil), http.StatusNotFound, file+" for eve")
 	}
 }
+
+func TestThePageOfAKeySaysWhatItIssuesOrThatTheServerAloneUsesIt(t *testing.T) {
+	r := newReader(t, testkit.Options{World: testkit.Responding})
+	r.shows("olga", "/keys/ca-dev", "Device certificates", "device keys: ECDSA-P256", "Open operations")
+	page := r.shows("ada", "/keys/status-ca", "by the server alone", "by the server, for certificate statuses")
+	for _, none := range []string{"Open operations", "Device certificates", "Most uses"} {
+		if strings.Contains(page, none) {
+			t.Errorf("the page of a responder key says %q", none)
+		}
+	}
+	for _, at := range []string{"/operations/new", "/operations"} {
+		if page := r.shows("olga", at, "ca-dev"); strings.Contains(page, "status-ca") {
+			t.Errorf("%s offers a key that no operation can name", at)
+		}
+	}
+}

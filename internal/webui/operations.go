@@ -46,7 +46,7 @@ func showOperations(s *server, c *call) (view, error) {
 		p.Items = append(p.Items, s.item(c, o))
 	}
 	for _, k := range c.facts.Keys() {
-		if k.Type != law.Root && c.facts.SeesKey(c.Caller.Subject, k.ID) {
+		if k.InOperations() && c.facts.SeesKey(c.Caller.Subject, k.ID) {
 			p.Keys = append(p.Keys, k)
 		}
 	}
@@ -76,7 +76,7 @@ func ordersAny(c *call) bool { return len(orderable(c)) > 0 }
 func orderable(c *call) []law.Key {
 	var keys []law.Key
 	for _, k := range c.facts.Keys() {
-		if k.Type != law.Root && k.State == law.KeyActive && c.facts.Holds(c.Caller.Subject, law.Orderer, k.ID) {
+		if k.InOperations() && k.State == law.KeyActive && c.facts.Holds(c.Caller.Subject, law.Orderer, k.ID) {
 			keys = append(keys, k)
 		}
 	}
