@@ -210,7 +210,7 @@ func certificates() []mutant {
 		{"an FW key issues certificates", file, "	case k.Type != Root:\n", "	case false:\n"},
 		{"a disabled key issues certificates", file, "	case k.State != KeyActive:\n		return refuse(Impossible, \"key %s is not active\", id)\n	}\n	return nil", "	}\n	return nil"},
 		{"a revoked key gets certificates", file, "	case k.State == KeyRevoked:\n		return refuse(Impossible, \"key %s is revoked for ever; it gets no certificate\", k.ID)\n	case k.Profile", "	case k.Profile"},
-		{"a certificate is signed whatever its digest", file, "case !bytes.Equal(in.Digest, k.Hash.Sum(d.TBS)):", "case len(in.Digest) == 0:"},
+		{"a certificate is signed whatever its digest", file, "case !bytes.Equal(in.Digest, k.Hash.Sum(d.TBS)):", "case bytes.Equal(in.Digest, nil):"},
 		{"a certificate of an old key pair", file, "	case d.Fingerprint != k.Fingerprint:", "	case false:"},
 		{"a certificate of a key that is gone is kept", file, "if by.State == KeyRevoked || k.State == KeyRevoked ||", "if k.State == KeyRevoked ||"},
 		{"a given-up certificate is completed", file, "	if c.State != CertificateRunning {\n		return c, refuse(Superseded, \"the attempt at this certificate has been given up; ask for a new one\")\n	}\n	by, k", "	by, k"},
