@@ -72,7 +72,7 @@ func TestNoStatusIsSignedWithoutALeave(t *testing.T) {
 		"at the last instant":     {leave, leave.Until.Add(-1), ""},
 		"when its time is over":   {leave, leave.Until, law.Superseded},
 		"of a time that will be":  {with(leave, func(s *law.Statuses) { s.Until = w.now.Add(law.StatusLease + law.ClockSlack + 1) }), w.now, law.Superseded},
-		"by another certificate":  {with(leave, func(s *law.Statuses) { s.Certificate.ID = "c-0" }), w.now, law.Superseded},
+		"by another certificate":  {with(leave, func(s *law.Statuses) { s.Certificate = "c-0" }), w.now, law.Superseded},
 		"of a time a little late": {with(leave, func(s *law.Statuses) { s.Until = w.now.Add(law.StatusLease + law.ClockSlack) }), w.now, ""},
 	} {
 		_, p, err := c.leave.Permit(by, status(of, c.at), w.facts(), c.at)
@@ -150,7 +150,7 @@ func TestByWhatCertificateStatusesAreSigned(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.change(w, &by)
-			leave.Certificate.ID = by.ID
+			leave.Certificate = by.ID
 			_, p, err := leave.Permit(by, status(of, w.now), w.facts(), w.now)
 			wantRefusal(t, c.want, err)
 			taken, err := law.PermitStatuses(by, w.facts(), w.now)
@@ -194,7 +194,7 @@ func TestAResponderKeyStaysOne(t *testing.T) {
 		said    string
 	}{
 		"for code": {profile(0, law.DigitalSignature), "OCSPSigning never changes"}, "without a profile": {nil, "OCSPSigning never changes"},
-		"for longer": {with(responder(), func(p **law.Profile) { (*p).Validity *= 1 }), ""},
+		"for a shorter time": {with(responder(), func(p **law.Profile) { (*p).Validity /= 2 }), ""},
 	} {
 		k := with(*w.key("fw-test"), func(k *law.Key) { k.Profile = c.profile })
 		_, err := law.Changes{Set: law.Configuration{Keys: []law.Key{k}}}.On(w.facts(), noPairs, law.Mode{Development: true})

@@ -14,7 +14,7 @@ func (f Facts) Sense(m Mode) []string {
 	c := f.crowd()
 	faults := f.senseOfAdministration(c, m)
 	for _, k := range f.Keys() {
-		if k.State == KeyActive && k.Type != Root && !k.Responder() {
+		if k.State == KeyActive && k.InOperations() {
 			faults = append(faults, c.team(k).sense()...)
 		}
 	}

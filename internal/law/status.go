@@ -34,7 +34,7 @@ func signsStatuses(usage string) bool {
 
 // Statuses is the leave to sign certificate statuses with a responder key: so many, for a time. The zero Statuses is none.
 type Statuses struct {
-	Certificate Certificate // of the responder key, by the key that issued what they are the statuses of
+	Certificate CertificateID // of the responder key, by the key that issued what they are the statuses of
 	Left        int
 	Until       time.Time
 }
@@ -53,7 +53,7 @@ func PermitStatuses(c Certificate, f Facts, now time.Time) (Statuses, error) {
 	if err := c.Responds(f, now); err != nil {
 		return Statuses{}, err
 	}
-	return Statuses{c, MaxStatuses, now.Add(StatusLease)}, nil
+	return Statuses{c.ID, MaxStatuses, now.Add(StatusLease)}, nil
 }
 
 // Permit permits the signature of one status, and returns what is left. The certificate of the responder key is given as it
@@ -81,7 +81,7 @@ func (s Statuses) Permit(c Certificate, d StatusDraft, f Facts, now time.Time) (
 // Spent says whether the leave is good for nothing more: all is signed, its time is over, or the responder key has another
 // certificate now. One that ends too late is of a time before the clock went back.
 func (s Statuses) Spent(c Certificate, now time.Time) bool {
-	return s.Left < 1 || !now.Before(s.Until) || s.Until.After(now.Add(StatusLease+ClockSlack)) || s.Certificate.ID != c.ID
+	return s.Left < 1 || !now.Before(s.Until) || s.Until.After(now.Add(StatusLease+ClockSlack)) || s.Certificate != c.ID
 }
 
 // HasStatus says whether anybody is told how the certificate stands: it was issued here.

@@ -169,17 +169,15 @@ func PrepareStatus(r Responder, s Status) (Draft, error) {
 	if err != nil {
 		return Draft{}, fmt.Errorf("preparing a status: %w", err)
 	}
-	d, err := prepare(r.key, func(s crypto.Signer) ([]byte, error) { return fillStatus(blank, s.(crypto.MessageSigner)) })
-	if err != nil {
-		return Draft{}, fmt.Errorf("preparing a status: %w", err)
-	}
-	finish := d.make
-	d.make = func(s crypto.Signer) ([]byte, error) {
-		der, err := finish(s)
-		if err != nil {
+	d, err := prepare(r.key, func(s crypto.Signer) ([]byte, error) {
+		der, err := fillStatus(blank, s.(crypto.MessageSigner))
+		if err != nil { // also when it is only prepared
 			return nil, err
 		}
 		return der, r.reads(der, t)
+	})
+	if err != nil {
+		return Draft{}, fmt.Errorf("preparing a status: %w", err)
 	}
 	return d, nil
 }

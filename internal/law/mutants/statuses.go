@@ -17,7 +17,7 @@ func statuses() []mutant {
 		{"statuses are not counted", "status.go", "	s.Left--\n", ""},
 		{"statuses after the lease", "status.go", "!now.Before(s.Until) ||", "now.After(s.Until) ||"},
 		{"a lease of a time that will be", "status.go", " || s.Until.After(now.Add(StatusLease+ClockSlack))", ""},
-		{"a lease for another certificate", "status.go", " || s.Certificate.ID != c.ID", ""},
+		{"a lease for another certificate", "status.go", " || s.Certificate != c.ID", ""},
 		{"the status of what was not issued", "status.go", "case !d.Of.HasStatus() ||", "case"},
 		{"the status of another issuer's", "status.go", "d.Of.Issuer != c.Issuer ||", "false ||"},
 		{"the status of another key pair's", "status.go", " || d.Of.IssuerFingerprint != c.IssuerFingerprint", ""},
