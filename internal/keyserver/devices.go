@@ -232,7 +232,7 @@ func (t *turns) next(ctx context.Context) error {
 		o, _, err := r.Operation(t.id)
 		return o.Operation, err
 	})
-	if err == nil && o.Recorded == law.Revoked { // rule 7: no further signature is made
+	if err == nil && o.Withholds() {
 		err = errRevoked
 	}
 	if err != nil { // the next one looks again
@@ -334,7 +334,7 @@ func (k *Keyserver) settleDevice(tx *store.Tx, c Caller, p law.Placed, was law.C
 	if err != nil {
 		return was, nil, err
 	}
-	if o.Recorded == law.Revoked && errors.Is(made.failure, errRevoked) {
+	if o.Withholds() && errors.Is(made.failure, errRevoked) {
 		made.failure = nil // it is withheld as what was being signed is
 	}
 	attempt, why := p.Permit.Attempt(), error(nil)

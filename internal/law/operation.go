@@ -64,6 +64,10 @@ type Ending struct {
 	Reason string
 }
 
+// Withholds says whether no further signature is made under the operation, and one that is just being made is withheld: a
+// revocation alone does that (rule 7).
+func (o Operation) Withholds() bool { return o.Recorded == Revoked }
+
 // ChangeKind is what happened.
 type ChangeKind string
 

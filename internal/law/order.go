@@ -321,7 +321,7 @@ func (o Operation) Complete(r Order, attempt int, signature []byte, f Facts, now
 		return p, err
 	}
 	p.Order.Settled = now
-	if p.Operation.Recorded == Revoked {
+	if p.Operation.Withholds() {
 		p.Order.State = OrderWithheld
 		p.add(Change{Kind: DidWithhold, Reason: "the operation was revoked while the signature was made"})
 		return p, nil

@@ -102,10 +102,10 @@ func endings() []mutant {
 		{"anybody who sees it revokes", "verbs.go", "	case !mine:", "	case !mine && false:"},
 		{"an administrator cannot revoke", "verbs.go", " || f.Holds(who, Administrator, \"\") || len(o.EligibleFor", " || len(o.EligibleFor"},
 		{"revoked only before the first use", "verbs.go", "	case !mine:", "	case !mine || o.Used():"},
-		{"a revoked operation's signature is not withheld", "order.go", "if p.Operation.Recorded == Revoked {", "if p.Operation.Recorded == Revoked && false {"},
+		{"a revoked operation's signature is not withheld", "order.go", "if p.Operation.Withholds() {", "if p.Operation.Withholds() && false {"},
 		{"a withheld order keeps its signature", "order.go", "	p.Order.Settled = now\n	if p.Operation", "	p.Order.Settled = now\n	p.Order.Signature = signature\n	if p.Operation"},
-		{"an expiry withholds, too", "order.go", "if p.Operation.Recorded == Revoked {", "if p.Operation.Recorded.Final() {"},
-		{"a lapse withholds, too", "order.go", "if p.Operation.Recorded == Revoked {", "if p.Operation.Recorded == Revoked || p.Operation.Recorded == Pending {"},
+		{"an expiry withholds, too", "order.go", "if p.Operation.Withholds() {", "if p.Operation.Recorded.Final() {"},
+		{"a lapse withholds, too", "order.go", "if p.Operation.Withholds() {", "if p.Operation.Withholds() || p.Operation.Recorded == Pending {"},
 	}
 }
 
