@@ -180,6 +180,9 @@ func (db *DB) run(b *batch) {
 	if err == nil {
 		db.advance(b.tree)
 		db.cache.committed(&b.pending, b.head.size)
+		if b.changed() {
+			db.watch.announce(b.pending.saved())
+		}
 	}
 	for i, j := range b.jobs {
 		switch {
@@ -190,9 +193,6 @@ func (db *DB) run(b *batch) {
 		default:
 			j.finish(errs[i])
 		}
-	}
-	if err == nil && b.changed() {
-		db.watch.announce(b.pending.saved())
 	}
 }
 

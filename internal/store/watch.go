@@ -27,8 +27,9 @@ const anything law.OperationID = ""
 // with [DB.Watch].
 func (db *DB) WatchAny() (changed <-chan struct{}, stop func()) { return db.Watch(anything) }
 
-// Watch returns a channel that is closed when a change of the operation is committed, and a function to be
-// called when it is no longer needed. To miss nothing, watch first and look then.
+// Watch returns a channel that is closed when a change of the operation is committed, before the [Update] that made it
+// on this server returns, and a function to be called when it is no longer needed. To miss nothing, watch first and
+// look then.
 func (db *DB) Watch(id law.OperationID) (changed <-chan struct{}, stop func()) {
 	w := &db.watch
 	w.mu.Lock()

@@ -161,7 +161,11 @@ var transactions = map[string]func(*fixture){
 			default:
 			}
 			f.update(change)
-			<-changed
+			select {
+			case <-changed:
+			default:
+				f.Errorf("%s: not told when the update had returned", what)
+			}
 			stop()
 		}
 	},
