@@ -96,7 +96,7 @@ type certifying struct {
 
 // certify makes the attempt at a certificate in a session and stores what comes of it.
 func (k *Keyserver) certify(ctx context.Context, c Caller, s certifying) (Certificate, error) {
-	der, failure := k.signCertificate(ctx, s.permit, s.certificate.TBS)
+	_, der, failure := k.signCertificate(ctx, s.permit, s.certificate.TBS)
 	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (Certificate, error) {
 		now, err := c.settleCertificate(tx, s.certificate.ID, s.session, func(now law.Certificate) (law.Certificate, error) {
 			if failure != nil {
@@ -123,12 +123,11 @@ func (k *Keyserver) certify(ctx context.Context, c Caller, s certifying) (Certif
 }
 
 // signCertificate makes an attempt at the signature of a certificate, and puts the two together.
-func (k *Keyserver) signCertificate(ctx context.Context, p law.Permit, tbs []byte) ([]byte, error) {
-	signature, err := k.keystores.Sign(ctx, p)
-	if err != nil {
-		return nil, err
+func (k *Keyserver) signCertificate(ctx context.Context, p law.Permit, tbs []byte) (signature, der []byte, err error) {
+	if signature, err = k.keystores.Sign(ctx, p); err == nil {
+		der, err = pki.FinishCertificate(tbs, p.Key().PublicKey, p.Input(), signature)
 	}
-	return pki.FinishCertificate(tbs, p.Key().PublicKey, p.Input(), signature)
+	return signature, der, err
 }
 
 // unsigned is what a caller is told of an attempt that failed.

@@ -11,7 +11,6 @@ import (
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
-	"example.org/keyserver/internal/pki"
 	"example.org/keyserver/internal/store"
 )
 
@@ -259,9 +258,7 @@ func (k *Keyserver) signDevices(ctx context.Context, c Caller, id law.OperationI
 		if m.failure = turns.next(ctx); m.failure != nil {
 			return
 		}
-		if m.signature, m.failure = k.keystores.Sign(ctx, p.Permit); m.failure == nil {
-			m.der, m.failure = pki.FinishCertificate(p.Certificate.TBS, p.Permit.Key().PublicKey, p.Permit.Input(), m.signature)
-		}
+		m.signature, m.der, m.failure = k.sign(ctx, p.Placed)
 	})
 	// What was begun is finished before anything new is begun.
 	results, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) ([]DeviceResult, error) {

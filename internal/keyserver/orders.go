@@ -10,7 +10,6 @@ import (
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
-	"example.org/keyserver/internal/pki"
 	"example.org/keyserver/internal/store"
 )
 
@@ -101,11 +100,7 @@ func (k *Keyserver) place(ctx context.Context, c Caller, id law.OperationID, ask
 
 // attempt makes one attempt at a signature and stores what comes of it.
 func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOrder, error) {
-	signature, failure := k.keystores.Sign(ctx, p.Permit)
-	var der []byte
-	if failure == nil && p.Order.Certifies != "" {
-		der, failure = pki.FinishCertificate(p.Certificate.TBS, p.Permit.Key().PublicKey, p.Permit.Input(), signature)
-	}
+	signature, der, failure := k.sign(ctx, p)
 	// What was begun is finished before anything new is begun.
 	done, err := store.UpdateFirst(ctx, k.db, func(tx *store.Tx) (law.Placed, error) {
 		if failure != nil {
@@ -129,6 +124,15 @@ func (k *Keyserver) attempt(ctx context.Context, c Caller, p law.Placed) (SignOr
 		return SignOrder{}, &law.Refusal{Kind: law.WrongState, Reason: "the operation was revoked while the signature was made; it is withheld"}
 	}
 	return k.answer(done.Operation, done.Order)
+}
+
+// sign makes an attempt at a signature, and the certificate of it if the sign order is for one.
+func (k *Keyserver) sign(ctx context.Context, p law.Placed) (signature, der []byte, err error) {
+	if p.Order.ForCertificate() {
+		return k.signCertificate(ctx, p.Permit, p.Certificate.TBS)
+	}
+	signature, err = k.keystores.Sign(ctx, p.Permit)
+	return signature, nil, err
 }
 
 // settle stores how an attempt at a sign order ended, as the law judges it, and the certificate that came of it if it is
