@@ -222,16 +222,20 @@ func (p *program) importCommand() *cobra.Command {
 	})
 }
 
+// codeUsage is of the flag that says why a certificate is revoked.
+const codeUsage = "`CODE` of RFC 5280: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, " +
+	"privilegeWithdrawn or aACompromise"
+
 func (p *program) revokeCertificateCommand() *cobra.Command {
 	var code, reason string
 	cmd := &cobra.Command{
 		Use:   "revoke ID --code CODE --reason TEXT",
 		Short: "Revoke a certificate, for good",
-		Long: "Revoke a certificate. Any administrator can, without a session. A CA key's revocation list is made anew at once, a ROOT\n" +
-			"key's in a session: see `ks certificate make-crl`.",
+		Long: "Revoke a certificate. Any administrator can, without a session. A CA key's revocation list is made anew within a second or\n" +
+			"two, a ROOT key's in a session: see `ks certificate make-crl`.",
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&code, "code", "", "`CODE` of RFC 5280: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, ...")
+	cmd.Flags().StringVar(&code, "code", "", codeUsage)
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the others and the audit log")
 	_ = cmd.MarkFlagRequired("code") // fails for a flag that is not there
 	_ = cmd.MarkFlagRequired("reason")

@@ -52,7 +52,11 @@ func (p *program) approve(ctx context.Context, id, digest string) error {
 		return err
 	}
 	if digest == "" {
-		fmt.Fprint(p.stderr, p.describe(o, width(p.stderr)))
+		issuers, err := s.issuers(ctx, o)
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(p.stderr, p.describe(o, issuers, width(p.stderr)))
 		if !p.ask("\nApprove the operation with the digest " + shortDigest(o.Digest) + "? [y/N] ") {
 			return errors.New("not approved")
 		}

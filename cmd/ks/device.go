@@ -162,11 +162,11 @@ func (p *program) revokeDeviceCommand() *cobra.Command {
 		Use:   "revoke (ID | --operation ID) --code CODE --reason TEXT",
 		Short: "Revoke the certificate of a device, or all of an operation, for good",
 		Long: "Revoke the certificate of a device, or all of an operation. Any administrator can, without a session. The CA key's\n" +
-			"revocation list is made anew at once. The operation itself is not revoked by that: see `ks operation revoke`.",
+			"revocation list is made anew within a second or two. The operation goes on: see `ks operation revoke`.",
 		Args: cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().StringVar(&operation, "operation", "", "all certificates of the operation `ID`")
-	cmd.Flags().StringVar(&code, "code", "", "`CODE` of RFC 5280: unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, ...")
+	cmd.Flags().StringVar(&code, "code", "", codeUsage)
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the others and the audit log")
 	_ = cmd.MarkFlagRequired("code") // fails for a flag that is not there
 	_ = cmd.MarkFlagRequired("reason")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,18 +84,43 @@ func (p *program) showKey(ctx context.Context, s session, id string) error {
 		l.field("private key", custody(*a))
 	}
 	if d := k.Devices; d != nil {
-		l.field("devices", devicesOf(*d))
+		describeDevices(&l, "", *d)
 	}
 	return p.print(l.text(width(p.stdout)))
 }
 
-// devicesOf says what device certificates a key issues, in short; --json has the profile.
-func devicesOf(d api.DeviceProfile) string {
+// describeDevices says what device certificates a key issues; --json has every field of the profile.
+func describeDevices(l *lines, before string, d api.DeviceProfile) {
 	validity := "without expiry"
 	if !d.NoExpiry {
 		validity = "for " + span(time.Duration(d.ValidMS)*time.Millisecond)
 	}
-	return fmt.Sprintf("certificates %s, told apart by %s, of %s keys; duplicates: %s", validity, d.Identity, strings.Join(d.Algorithms, ", "), d.Duplicates)
+	l.field("devices", fmt.Sprintf("%scertificates %s, told apart by %s, of %s keys; duplicates: %s",
+		before, validity, d.Identity, strings.Join(d.Algorithms, ", "), d.Duplicates))
+	for _, a := range d.Subject {
+		l.field("subject", a.Type+": "+whereFrom(a.Fixed, a.Pattern, a.Optional))
+	}
+	for _, n := range d.Names {
+		l.field("name", n.Kind+": "+whereFrom(n.Fixed, n.Pattern, n.Optional))
+	}
+	l.field("usage", strings.Join(slices.Concat(d.KeyUsage, d.ExtendedKeyUsage), ", "))
+	for _, policy := range d.Policies {
+		l.field("policy", policy)
+	}
+	for _, e := range d.Extensions {
+		l.field("extension", e.ID+": "+e.Value)
+	}
+}
+
+// whereFrom says where a value in a device certificate comes from.
+func whereFrom(fixed, pattern string, optional bool) string {
+	switch {
+	case fixed != "":
+		return fixed
+	case optional:
+		return "as the device asks, if it does, within " + pattern
+	}
+	return "as the device asks, within " + pattern
 }
 
 // custody says where a private key can have been, by what its HSM says of it.

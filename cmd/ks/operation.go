@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,12 +45,30 @@ func (p *program) printOperation(o api.Operation, err error) error {
 	if p.global.json {
 		return p.printJSON(o)
 	}
-	return p.print(p.describe(o, width(p.stdout)))
+	return p.print(p.describe(o, nil, width(p.stdout)))
+}
+
+// issuers are the keys of an operation that issue device certificates, as they are now. Keys that do not exist
+// for the caller are left out.
+func (s session) issuers(ctx context.Context, o api.Operation) (issuers []api.Key, err error) {
+	for _, k := range o.Keys {
+		key, err := s.Key(ctx, k.KeyID)
+		if problem, is := errors.AsType[*api.Problem](err); is && problem.Kind() == api.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if key.Devices != nil {
+			issuers = append(issuers, key)
+		}
+	}
+	return issuers, nil
 }
 
 // describe writes everything that there is to know of an operation. What people wrote stands at the end of
 // its line, where nothing of ours follows.
-func (p *program) describe(o api.Operation, width int) string {
+func (p *program) describe(o api.Operation, issuers []api.Key, width int) string {
 	var l lines
 	l.field("operation", o.ID)
 	l.field("state", string(o.State))
@@ -66,6 +85,9 @@ func (p *program) describe(o api.Operation, width int) string {
 	}
 	for _, k := range o.Keys {
 		l.field("key", describeKey(k))
+	}
+	for _, k := range issuers {
+		describeDevices(&l, k.KeyID+", as it is now: ", *k.Devices)
 	}
 	l.field("description", o.Description)
 	l.block("context", o.Context)
@@ -137,7 +159,18 @@ func (p *program) showCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return p.printOperation(s.Operation(ctx, args[0]))
+		o, err := s.Operation(ctx, args[0])
+		if err != nil || p.global.json {
+			return p.printOperation(o, err)
+		}
+		if err := checkDigest(o); err != nil {
+			return err
+		}
+		issuers, err := s.issuers(ctx, o)
+		if err != nil {
+			return err
+		}
+		return p.print(p.describe(o, issuers, width(p.stdout)))
 	})
 }
 

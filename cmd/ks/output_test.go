@@ -92,12 +92,12 @@ approval:     ada at 2026-11-23 12:00:00 UTC, for fw-prod
 obstacle:     key fw-old is disabled
 you:          your approval counts for fw-prod
 `
-	if got := p.describe(o, 100); got != want {
+	if got := p.describe(o, nil, 100); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	o.State, o.Ended = api.Revoked, &api.Ended{At: now.UnixMilli(), By: "bob", Reason: "wrong tag"}
 	o.Expires = now.UnixMilli()
-	got := p.describe(o, 100)
+	got := p.describe(o, nil, 100)
 	for _, line := range []string{"expires:      2026-11-23 12:00:00 UTC\n", "ended:        2026-11-23 12:00:00 UTC by bob\n", "reason:       wrong tag\n"} {
 		if !strings.Contains(got, line) {
 			t.Errorf("%q is not in\n%s", line, got)
