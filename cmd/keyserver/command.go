@@ -43,13 +43,13 @@ func (c coded) Unwrap() error { return c.error }
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	p.notef("keyserver: %v", err)
 	if !p.begun {
-		p.notef("hint: run `keyserver help` to see how it is used")
+		p.notef("hint: run `%s --help` to see how it is used", cmd.CommandPath())
 		return exitUsage
 	}
 	if c, is := errors.AsType[coded](err); is {

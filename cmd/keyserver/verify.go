@@ -31,7 +31,7 @@ func (p *program) verifyCommand(read func() (config.Config, error)) *cobra.Comma
 		}
 		return p.verify(ctx, cfg, checkpoints)
 	})
-	c.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`FILE` with a checkpoint that was kept elsewhere; once for each")
+	c.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "`FILE` of 'ks audit checkpoint --output' that was kept elsewhere; once for each")
 	return c
 }
 

@@ -144,7 +144,7 @@ func TestVerifyRefusesWhatIsNoCheckpointOfThisLog(t *testing.T) {
 	s.write("other", v.sign(v.order("fw-dev", "release"), "image"))
 	s.write("none", "nonsense\n")
 	s.refused(s.run("verify", "--checkpoint", s.path("absent")), exitFailed, "reading checkpoint: open ", "absent: no such file")
-	s.refused(s.run("verify", "--checkpoint", s.path("none")), exitFailed, "none: reading checkpoint")
+	s.refused(s.run("verify", "--checkpoint", s.path("none")), exitFailed, "none: reading checkpoint: it is no signed note (C2SP)")
 	s.refused(s.run("verify", "--checkpoint", s.path("other")), exitFailed, "other: reading checkpoint: it is not signed by log key keyserver/")
 }
 

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +40,9 @@ func (p *program) eventsCommand() *cobra.Command {
 	f.StringVar(&filter.Session, "session", "", "only events of the administration session `ID`")
 	pages.add(cmd)
 	return p.command(cmd, func(ctx context.Context, _ []string) error {
+		if filter.Type != "" && !slices.Contains(audit.Types(), audit.Type(filter.Type)) {
+			return usage(knownTypes(), "there are no events of the type %q", filter.Type)
+		}
 		s, err := p.connect()
 		if err != nil {
 			return err
@@ -53,6 +58,14 @@ func (p *program) eventsCommand() *cobra.Command {
 		}
 		return p.printEvents(all)
 	})
+}
+
+func knownTypes() string {
+	var names []string
+	for _, t := range audit.Types() {
+		names = append(names, string(t))
+	}
+	return "the types are " + strings.Join(names, ", ")
 }
 
 func (p *program) printEvents(all api.Events) error {

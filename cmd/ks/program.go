@@ -39,13 +39,13 @@ type globalFlags struct {
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	if !p.begun {
 		p.global.json = p.global.json || slices.Contains(args, "--json") // the error may stand before it
-		err = &failure{code: exitUsage, what: err.Error(), hint: "run `ks help` to see how it is used", cause: err}
+		err = &failure{code: exitUsage, what: err.Error(), hint: "run `" + cmd.CommandPath() + " --help` to see how it is used", cause: err}
 	}
 	return p.report(ctx, err)
 }

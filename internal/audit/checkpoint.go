@@ -103,7 +103,7 @@ func ParseCheckpoint(signed []byte, v Verifier) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("reading checkpoint: it is not signed by log key %s+%08x", v.Name(), v.KeyHash())
 	}
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("reading checkpoint: %w", err)
+		return Checkpoint{}, fmt.Errorf("reading checkpoint: it is no signed note (C2SP): %w", err)
 	}
 	if len(signed) != canonicalLength(n) {
 		return Checkpoint{}, fmt.Errorf("reading checkpoint: a signature is there twice or not in its only encoding")
