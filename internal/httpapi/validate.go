@@ -246,6 +246,9 @@ func explain(err error) error {
 	case "enum":
 		return malformed(pointer, "it must be one of %v", schema.Enum)
 	case "pattern":
+		if schema.Description != "" {
+			return malformed(pointer, "%s: it must match the pattern %s", strings.TrimSuffix(schema.Description, "."), schema.Pattern)
+		}
 		return malformed(pointer, "it must match the pattern %s", schema.Pattern)
 	case "minimum":
 		return malformed(pointer, "it must be at least %.0f", *schema.Min)
