@@ -95,10 +95,11 @@ func (p *program) diffCommand() *cobra.Command {
 			return err
 		case p.global.json:
 			return p.printJSON(d)
-		case len(d.Items) == 0:
+		case len(d.Items) == 0 && len(d.Faults) == 0:
 			return p.print("Nothing would change.\n")
+		case len(d.Items) > 0:
+			err = p.print(differenceText(d.Items, width(p.stdout)))
 		}
-		err = p.print(differenceText(d.Items, width(p.stdout)))
 		for _, fault := range d.Faults {
 			p.notef("It would be refused: %s", visible(fault))
 		}
@@ -137,7 +138,7 @@ func (p *program) planCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if len(d.Items) == 0 {
+		if len(d.Items) == 0 && len(d.Faults) == 0 {
 			p.notef("Nothing would change: the configuration is what the policy says. No session was opened.")
 			return nil
 		}

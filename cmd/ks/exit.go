@@ -174,7 +174,14 @@ func (p *program) report(ctx context.Context, err error) int {
 			return f.code
 		}
 	}
-	fmt.Fprintln(p.stderr, "ks: "+visible(f.what))
+	what := []string{f.what}
+	if problem != nil && problem.Kind() == api.PolicyFault {
+		what = strings.Split(f.what, "\n") // a fault on each line
+	}
+	for i, line := range what {
+		what[i] = visible(line)
+	}
+	fmt.Fprintln(p.stderr, "ks: "+strings.Join(what, "\n    "))
 	if f.hint != "" {
 		fmt.Fprintln(p.stderr, "hint: "+visible(f.hint))
 	}
