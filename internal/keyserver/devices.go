@@ -132,7 +132,7 @@ func (k *Keyserver) placeDevices(ctx context.Context, c Caller, id law.Operation
 			var was law.Certificate
 			if prior[i] != nil {
 				was = own[law.CertificateID(prior[i].ID)]
-				ask = again(ask, was, *prior[i], key)
+				ask = again(ask, was, *prior[i])
 			}
 			if ask.Earlier = earlier.of(ask.Draft.Device, ask.Draft.Fingerprint); prior[i] != nil {
 				ask.Earlier = append(ask.Earlier, was)

@@ -3,9 +3,11 @@ package pki
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.org/keyserver/internal/keystore"
 	"example.org/keyserver/internal/law"
@@ -53,6 +55,19 @@ func Describe(tbs []byte) (*x509.Certificate, error) {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
+}
+
+// Alike says whether two certificates that are to be signed hold the same for as long, but for their serial numbers and when
+// they begin: whether the second is what would be drawn up today in the place of the first.
+func Alike(tbs, today []byte) bool {
+	a, err := Describe(tbs)
+	b, err2 := Describe(today)
+	return err == nil && err2 == nil && a.SignatureAlgorithm == b.SignatureAlgorithm && bytes.Equal(a.RawIssuer, b.RawIssuer) &&
+		bytes.Equal(a.RawSubject, b.RawSubject) && bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo) &&
+		(a.NotAfter.Equal(b.NotAfter) || a.NotAfter.Sub(a.NotBefore) == b.NotAfter.Sub(b.NotBefore)) && // some have no expiry
+		slices.EqualFunc(a.Extensions, b.Extensions, func(x, y pkix.Extension) bool {
+			return x.Id.Equal(y.Id) && x.Critical == y.Critical && bytes.Equal(x.Value, y.Value)
+		})
 }
 
 // assemble makes a Certificate of its three parts (RFC 5280 section 4.1). The algorithm of the signature is the one that
