@@ -280,7 +280,7 @@ func (k *Keyserver) signDevices(ctx context.Context, c Caller, id law.OperationI
 
 func (k *Keyserver) settleDevices(tx *store.Tx, c Caller, placed []placedDevice, made []madeDevice) ([]DeviceResult, error) {
 	results := make([]DeviceResult, len(placed))
-	above := map[law.KeyID][][]byte{}
+	above := paths{}
 	finished := func(i int, done law.Certificate) (err error) {
 		results[i].Certificate, err = withIssuers(&tx.Reader, done, above)
 		return err

@@ -70,24 +70,40 @@ func Alike(tbs, today []byte) bool {
 		})
 }
 
+// Names returns the names of the issuer and of the subject in what is to be signed of a certificate, DER; nil if it is none.
+func Names(tbs []byte) (issuer, subject []byte) {
+	parts, err := partsOf(tbs)
+	if err != nil {
+		return nil, nil
+	}
+	return parts[3].FullBytes, parts[5].FullBytes
+}
+
+// partsOf are the first parts of a tbsCertificate (RFC 5280 section 4.1): version, serial number, algorithm, issuer, validity
+// and subject.
+func partsOf(tbs []byte) (parts [6]asn1.RawValue, err error) {
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(tbs, &whole); err != nil || len(rest) > 0 || whole.Tag != asn1.TagSequence {
+		return parts, errors.New("it is no tbsCertificate")
+	}
+	inside := whole.Bytes
+	for i := range parts {
+		if inside, err = asn1.Unmarshal(inside, &parts[i]); err != nil {
+			return parts, fmt.Errorf("it is no tbsCertificate: %w", err)
+		}
+	}
+	return parts, nil
+}
+
 // assemble makes a Certificate of its three parts (RFC 5280 section 4.1). The algorithm of the signature is the one that
 // the TBS names.
 func assemble(tbs, signature []byte) ([]byte, error) {
-	var version, serial, algorithm asn1.RawValue
-	var whole asn1.RawValue
-	if rest, err := asn1.Unmarshal(tbs, &whole); err != nil || len(rest) > 0 || whole.Tag != asn1.TagSequence {
-		return nil, errors.New("it is no tbsCertificate")
-	}
-	inside := whole.Bytes
-	for _, part := range []*asn1.RawValue{&version, &serial, &algorithm} {
-		rest, err := asn1.Unmarshal(inside, part)
-		if err != nil {
-			return nil, fmt.Errorf("it is no tbsCertificate: %w", err)
-		}
-		inside = rest
+	parts, err := partsOf(tbs)
+	if err != nil {
+		return nil, err
 	}
 	return asn1.Marshal(struct {
 		TBS, Algorithm asn1.RawValue
 		Signature      asn1.BitString
-	}{asn1.RawValue{FullBytes: tbs}, algorithm, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
+	}{asn1.RawValue{FullBytes: tbs}, parts[2], asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
 }
