@@ -312,3 +312,22 @@ func TestASignatureThatIsNotTheOneThatWasMadeIsFound(t *testing.T) {
 	i.do(`UPDATE sign_orders SET signature = x'00' WHERE id = ?`, held)
 	wantDifference(t, i.verify(), "sign_orders", held, "signature")
 }
+
+// With events and rows that tell of another device, the certificate itself says whose it is.
+func TestADeviceCertificateThatIsAnotherDevicesThanTheLogSaysIsFound(t *testing.T) {
+	s := tell(t)
+	i := s.intrude(t)
+	id := i.text(`SELECT id FROM certificates WHERE device = 'SN2' AND state = 'issued'`)
+	i.do(`UPDATE certificates SET device = 'SN9' WHERE id = ?`, id)
+	i.do(`UPDATE sign_orders SET device = 'SN9' WHERE id = ?`, id)
+	forged := slices.Clone(s.events)
+	for n, e := range forged {
+		if c := e.Certificate; c != nil && string(c.ID) == id {
+			other := *c
+			other.Device = "SN9"
+			forged[n].Certificate = &other
+		}
+	}
+	i.forgeLog(forged)
+	wantDifference(t, i.verify(), "certificates", id, "der")
+}
