@@ -208,8 +208,15 @@ func (p *program) batch(ctx context.Context, from string, b batch) error {
 	}
 	out := batchResult{Refused: []noDevice{}}
 	var left []deviceRequest
+	first := map[string]string{} // name of the request with the idempotency key
 	for _, r := range all {
+		same, twice := first[r.idempotencyKey()]
+		if !twice {
+			first[r.idempotencyKey()] = r.name
+		}
 		switch there, err := os.ReadFile(b.file(r)); {
+		case twice:
+			out.Refused = append(out.Refused, noDevice{r.name, fmt.Sprintf("it is the certificate request of %s too; make a key and a request in each device", same)})
 		case errors.Is(err, fs.ErrNotExist):
 			left = append(left, r)
 		case err != nil:
@@ -315,6 +322,10 @@ func (p *program) send(ctx context.Context, s session, b batch, some []deviceReq
 // reportBatch says what became of a batch, and writes down what was refused.
 func (p *program) reportBatch(b batch, out batchResult) error {
 	slices.SortFunc(out.Refused, func(a, b noDevice) int { return strings.Compare(a.Name, b.Name) })
+	refused := filepath.Join(b.output, "refused.csv")
+	if err := os.Remove(refused); err != nil && !errors.Is(err, fs.ErrNotExist) { // of the time before
+		return err
+	}
 	if len(out.Refused) > 0 {
 		var text bytes.Buffer
 		rows := [][]string{{"name", "reason"}}
@@ -324,7 +335,7 @@ func (p *program) reportBatch(b batch, out batchResult) error {
 		if err := csv.NewWriter(&text).WriteAll(rows); err != nil {
 			return err
 		}
-		if err := writeWhole(filepath.Join(b.output, "refused.csv"), text.Bytes(), 0o644); err != nil {
+		if err := writeWhole(refused, text.Bytes(), 0o644); err != nil {
 			return err
 		}
 	}

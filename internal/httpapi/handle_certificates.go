@@ -119,7 +119,7 @@ func getRevocationList(s *server, c *call) (answer, error) {
 		return answer{}, err
 	}
 	fresh := min(listFresh, max(0, int(l.NextUpdate.Sub(s.Now()).Seconds())))
-	return answer{media: api.MediaRevocationList, text: string(l.DER), cache: fmt.Sprintf("public, max-age=%d", fresh)}, nil
+	return answer{media: api.MediaRevocationList, data: l.DER, cache: fmt.Sprintf("public, max-age=%d", fresh)}, nil
 }
 
 // listFresh is for how many seconds a revocation list is kept: the next one, with what was revoked since, is to be seen

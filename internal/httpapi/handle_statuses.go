@@ -23,7 +23,7 @@ func getStatus(s *server, c *call) (answer, error) {
 }
 
 func asStatus(status keyserver.CertificateStatus, kept bool) (answer, error) {
-	out := answer{media: api.MediaStatus, text: string(status.DER)}
+	out := answer{media: api.MediaStatus, data: status.DER}
 	if kept && status.For > 0 {
 		out.cache = fmt.Sprintf("public, max-age=%d", int(status.For.Seconds()))
 	}

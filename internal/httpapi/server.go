@@ -118,17 +118,23 @@ func (s *server) register(routes []route) error {
 		}
 		methods[r.path] = append(methods[r.path], r.method)
 		s.metrics.serves(r.String())
-		s.mux.HandleFunc(r.String(), func(w http.ResponseWriter, req *http.Request) { s.run(w, req, r) })
+		s.mux.HandleFunc(pattern(r.String()), func(w http.ResponseWriter, req *http.Request) { s.run(w, req, r) })
 	}
 	for p, item := range s.doc.Paths.Map() {
 		if len(methods[p]) != len(item.Operations()) {
 			return fmt.Errorf("the API's specification has %d methods on %s, of which %d are served", len(item.Operations()), p, len(methods[p]))
 		}
 		other := &route{path: p, access: open, serve: refuseMethod, allow: strings.Join(methods[p], ", ")}
-		s.mux.HandleFunc(p, func(w http.ResponseWriter, req *http.Request) { s.run(w, req, other) })
+		s.mux.HandleFunc(pattern(p), func(w http.ResponseWriter, req *http.Request) { s.run(w, req, other) })
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) { s.run(w, req, s.unknown) })
 	return nil
+}
+
+// pattern is that of the mux. A request for a status goes to the end of the path: proxies take the percent-encoding from the
+// slashes in it.
+func pattern(route string) string {
+	return strings.Replace(route, "/{request}", "/{request...}", 1)
 }
 
 // ServeHTTP answers one request.

@@ -125,6 +125,15 @@ func TestAStatusIsAskedForWithPOSTAndWithGET(t *testing.T) {
 	if answer, body := get(unknown); answer.StatusCode != http.StatusOK || !bytes.Equal(body, pki.StatusUnauthorized()) || answer.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("GET of none: %d, %x, %v", answer.StatusCode, body, answer.Header)
 	}
+	// a proxy may have taken the percent-encoding away
+	raw := ""
+	for n := int64(1 << 40); !strings.Contains(raw, "/") || strings.Contains(raw, "//"); n++ {
+		raw = base64.StdEncoding.EncodeToString(k.StatusRequest(big.NewInt(n), c.Path[1]))
+	}
+	r, err := http.NewRequest("GET", k.URL+"/ocsp/"+raw, nil)
+	if answer, body := ask(t, k, r, err); answer.StatusCode != http.StatusOK || !bytes.Equal(body, pki.StatusUnauthorized()) {
+		t.Errorf("GET with slashes: %d, %s", answer.StatusCode, body)
+	}
 	if answer, body := post([]byte("?"), api.MediaStatusRequest); answer.StatusCode != http.StatusOK || !bytes.Equal(body, pki.StatusMalformed()) {
 		t.Errorf("POST of nonsense: %d, %x", answer.StatusCode, body)
 	}

@@ -25,7 +25,8 @@ type answer struct {
 	status   int // 0: 200
 	value    any
 	text     string
-	media    string // of text
+	data     []byte // instead of text
+	media    string // of text or data
 	location string // of what was made
 	cache    string // who may keep it, and how long (RFC 9111); empty: nobody
 }
@@ -142,7 +143,10 @@ func (s *server) write(c *call, a answer, err error) {
 		}
 		return
 	}
-	media, body := a.media, []byte(a.text)
+	media, body := a.media, a.data
+	if body == nil {
+		body = []byte(a.text)
+	}
 	status := max(a.status, http.StatusOK)
 	if err == nil && a.value != nil {
 		media = api.MediaJSON

@@ -1,10 +1,12 @@
 package keyserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -386,18 +388,33 @@ func (k *Keyserver) withPath(r *store.Reader, c law.Certificate) (Certificate, e
 // pathOf finds the certificates above one, and begins with itself: empty if it is not issued.
 func pathOf(r *store.Reader, c law.Certificate) ([][]byte, error) {
 	var path [][]byte
+	var err error
 	for above := c; above.DER != nil; {
 		path = append(append(path, above.DER), above.Chain...)
 		if above.Issuer == "" || above.SelfSigned() {
 			break
 		}
-		issued, err := r.CertificatesOf(above.Issuer)
-		if err != nil {
+		if above, err = issuerOf(r, above); err != nil {
 			return nil, err
 		}
-		above, _ = law.Key{ID: above.Issuer, Fingerprint: above.IssuerFingerprint}.Current(issued)
 	}
 	return path, nil
+}
+
+// issuerOf finds the newest certificate of the key pair that has issued one, under the name that this says: the key may have
+// been certified under another since. The zero one if there is none.
+func issuerOf(r *store.Reader, c law.Certificate) (law.Certificate, error) {
+	all, err := r.CertificatesOf(c.Issuer)
+	if err != nil {
+		return law.Certificate{}, err
+	}
+	by, _ := pki.Names(c.TBS)
+	of := slices.DeleteFunc(all, func(above law.Certificate) bool {
+		_, name := pki.Names(above.TBS)
+		return !bytes.Equal(name, by)
+	})
+	above, _ := law.Key{ID: c.Issuer, Fingerprint: c.IssuerFingerprint}.Current(of)
+	return above, nil
 }
 
 // audit stores a refusal that is an event, and returns it.

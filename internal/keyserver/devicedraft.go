@@ -180,16 +180,19 @@ func placedBefore(r *store.Reader, under []store.OrderKey) ([]*law.Order, map[la
 	return prior, own, err
 }
 
-// again is what is asked of an order that was placed before: its certificate is the one that was drawn up then.
-func again(ask law.DeviceAsk, was law.Certificate, prior law.Order, key law.Key) law.DeviceAsk {
+// again is what is asked of an order that was placed before: its certificate is the one that was drawn up then. It is of the
+// profile of now, and of the certificate of now, only if it would be drawn up the same today.
+func again(ask law.DeviceAsk, was law.Certificate, prior law.Order) law.DeviceAsk {
+	today := ask.Draft
 	ask.Draft = law.DeviceDraft{
 		CertificateDraft: law.CertificateDraft{
-			Draft: law.Draft{TBS: was.TBS, Input: prior.Input}, Fingerprint: was.Fingerprint, Serial: was.Serial, NotBefore: was.NotBefore, NotAfter: was.NotAfter,
+			Draft: law.Draft{TBS: was.TBS, Input: prior.Input, Fault: today.Fault}, Fingerprint: was.Fingerprint, Serial: was.Serial,
+			NotBefore: was.NotBefore, NotAfter: was.NotAfter,
 		},
-		Device: was.Device, Request: was.Request, Authority: ask.Authority,
+		Device: was.Device, Request: was.Request, Authority: today.Authority,
 	}
-	if key.Devices != nil {
-		ask.Draft.Profile = key.Devices.Digest()
+	if today.Device == was.Device && pki.Alike(was.TBS, today.TBS) {
+		ask.Draft.Profile = today.Profile
 	}
 	return ask
 }

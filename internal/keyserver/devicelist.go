@@ -7,6 +7,7 @@ import (
 
 	"example.org/keyserver/internal/audit"
 	"example.org/keyserver/internal/law"
+	"example.org/keyserver/internal/pki"
 	"example.org/keyserver/internal/store"
 )
 
@@ -64,49 +65,66 @@ func (k *Keyserver) DeviceCertificates(ctx context.Context, c Caller, f DeviceFi
 				return page, err
 			}
 		}
+		last, err := page.fill(r, c, f, law.CertificateID(after))
+		if err == nil && len(page.Certificates) == f.Page.Limit {
+			page.Next = k.cursor(c, scope, string(last))
+		}
+		return page, err
+	})
+	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation})
+}
+
+// fill reads the certificates that the caller sees after one, up to the limit, and returns the last one that was read. Hidden
+// ones are passed over: a page that is not full and not the last would say that there are such.
+func (p *CertificatePage) fill(r *store.Reader, c Caller, f DeviceFilter, last law.CertificateID) (law.CertificateID, error) {
+	above := paths{}
+	for more := true; more && len(p.Certificates) < f.Page.Limit; {
+		wanted := f.Page.Limit - len(p.Certificates)
 		found, err := r.DeviceCertificates(store.DeviceQuery{
-			Operation: f.Operation, Issuer: f.Key, Serial: f.Serial, Device: f.Device, After: law.CertificateID(after), Limit: f.Page.Limit,
+			Operation: f.Operation, Issuer: f.Key, Serial: f.Serial, Device: f.Device, After: last, Limit: wanted,
 		})
 		if err != nil {
-			return page, err
+			return last, err
 		}
-		above := map[law.KeyID][][]byte{}
+		more = len(found) == wanted
 		for _, one := range found {
+			last = one.ID
 			o, known, err := r.Operation(one.Operation)
 			if err != nil {
-				return page, err
+				return last, err
 			}
 			if !known || !r.Facts().Sees(c.Subject, o.Operation) {
 				continue
 			}
 			seen, err := withIssuers(r, one, above)
 			if err != nil {
-				return page, err
+				return last, err
 			}
-			page.Certificates = append(page.Certificates, seen)
+			p.Certificates = append(p.Certificates, seen)
 		}
-		if len(found) == f.Page.Limit {
-			page.Next = k.cursor(c, scope, string(found[len(found)-1].ID))
-		}
-		return page, nil
-	})
-	return page, k.auditHidden(ctx, c, err, audit.Event{Operation: f.Operation})
+	}
+	return last, nil
 }
 
-// withIssuers is a device certificate with those above it, which are kept for the next one.
-func withIssuers(r *store.Reader, one law.Certificate, above map[law.KeyID][][]byte) (Certificate, error) {
+// paths are the certificates above those that a key pair has issued under a name, kept for the next one.
+type paths map[string][][]byte
+
+// withIssuers is a device certificate with those above it.
+func withIssuers(r *store.Reader, one law.Certificate, above paths) (Certificate, error) {
 	out := Certificate{Certificate: one}
 	if one.DER == nil {
 		return out, nil
 	}
-	path, known := above[one.Issuer]
+	name, _ := pki.Names(one.TBS)
+	by := one.IssuerFingerprint + string(name)
+	path, known := above[by]
 	if !known {
 		whole, err := pathOf(r, one)
 		if err != nil {
 			return out, err
 		}
 		path = whole[1:]
-		above[one.Issuer] = path
+		above[by] = path
 	}
 	out.Path = append([][]byte{one.DER}, path...)
 	return out, nil
@@ -126,7 +144,7 @@ func (k *Keyserver) DeviceCertificate(ctx context.Context, c Caller, id law.Cert
 		if !known || !found.OfDevice() || !r.Facts().Sees(c.Subject, o.Operation) {
 			return Certificate{}, &unseen{errNoDeviceCertificate, known && found.OfDevice()}
 		}
-		return withIssuers(r, found, map[law.KeyID][][]byte{})
+		return withIssuers(r, found, paths{})
 	})
 	return one, k.auditHidden(ctx, c, err, audit.Event{})
 }
@@ -146,7 +164,7 @@ func (k *Keyserver) RevokeDeviceCertificate(ctx context.Context, c Caller, id la
 		if err != nil {
 			return Certificate{}, err
 		}
-		return withIssuers(&tx.Reader, now, map[law.KeyID][][]byte{})
+		return withIssuers(&tx.Reader, now, paths{})
 	})
 	return out, unavailable(err, "")
 }

@@ -132,7 +132,7 @@ func (k *Keyserver) placeDevices(ctx context.Context, c Caller, id law.Operation
 			var was law.Certificate
 			if prior[i] != nil {
 				was = own[law.CertificateID(prior[i].ID)]
-				ask = again(ask, was, *prior[i], key)
+				ask = again(ask, was, *prior[i])
 			}
 			if ask.Earlier = earlier.of(ask.Draft.Device, ask.Draft.Fingerprint); prior[i] != nil {
 				ask.Earlier = append(ask.Earlier, was)
@@ -280,7 +280,7 @@ func (k *Keyserver) signDevices(ctx context.Context, c Caller, id law.OperationI
 
 func (k *Keyserver) settleDevices(tx *store.Tx, c Caller, placed []placedDevice, made []madeDevice) ([]DeviceResult, error) {
 	results := make([]DeviceResult, len(placed))
-	above := map[law.KeyID][][]byte{}
+	above := paths{}
 	finished := func(i int, done law.Certificate) (err error) {
 		results[i].Certificate, err = withIssuers(&tx.Reader, done, above)
 		return err

@@ -79,21 +79,24 @@ func authorityOf(r *store.Reader, key law.Key) (a pki.Authority, fault, err erro
 }
 
 // order completes what is asked of a sign order that is for a certificate: with a new draft, or with the one of the
-// earlier order, whose certificate it returns.
+// earlier order, whose certificate it returns, if it would be drawn up the same today.
 func (d drawing) order(r *store.Reader, ask *law.OrderAsk, earlier *law.Order) (law.Certificate, error) {
 	if ask.Certificate == nil {
 		return law.Certificate{}, nil
 	}
 	c := *ask.Certificate
 	ask.Certificate = &c
-	if earlier == nil || earlier.Certifies == "" {
-		var err error
-		c.Draft, err = d.certificate(r, ask.Key, c.Key)
+	today, err := d.certificate(r, ask.Key, c.Key)
+	if c.Draft = today; err != nil || earlier == nil || earlier.Certifies == "" {
 		return law.Certificate{}, err
 	}
 	was, err := certificateOf(r, *earlier)
 	c.Draft = law.CertificateDraft{
-		Draft: law.Draft{TBS: was.TBS, Input: earlier.Input}, Fingerprint: was.Fingerprint, Serial: was.Serial, NotBefore: was.NotBefore, NotAfter: was.NotAfter,
+		Draft: law.Draft{TBS: was.TBS, Input: earlier.Input, Fault: today.Fault}, Fingerprint: was.Fingerprint, Serial: was.Serial,
+		NotBefore: was.NotBefore, NotAfter: was.NotAfter,
+	}
+	if today.Fault == "" && !pki.Alike(was.TBS, today.TBS) {
+		c.Draft.Fault = "the profile of the key, or the certificate of the key that issues, has changed since the certificate was drawn up; ask for a new one, with another idempotency key"
 	}
 	return was, err
 }

@@ -64,15 +64,16 @@ type Keyserver struct {
 		size int64
 		text string
 	}
-	recent   atomic.Pointer[law.Facts] // as they were when somebody asked for them last
-	signIns  signIns
-	pairs    pairs
-	linters  linters
-	statuses statuses
-	signing  chan struct{}               // of device certificates, see signingAtOnce
-	lists    map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list, or the certificate of a responder key
-	last     pulse                       // the last beat
-	behind   bool                        // the clock went back, which was said, and is not right again
+	recent    atomic.Pointer[law.Facts] // as they were when somebody asked for them last
+	signIns   signIns
+	pairs     pairs
+	linters   linters
+	statuses  statuses
+	listsKept keptLists
+	signing   chan struct{}               // of device certificates, see signingAtOnce
+	lists     map[law.KeyID]time.Duration // since the server began: until when nothing is done about the revocation list, or the certificate of a responder key
+	last      pulse                       // the last beat
+	behind    bool                        // the clock went back, which was said, and is not right again
 
 	stopping chan struct{} // closed by Stopping
 	stopOnce sync.Once
@@ -113,6 +114,7 @@ func New(o Options) (*Keyserver, error) {
 		db: o.DB, keystores: o.Keystores, signer: signer, verifier: verifier, log: o.Log, software: o.Software, mode: o.Mode,
 		limits: o.Limits, notify: o.Notifications, cursors: cursors, targets: targets, elapsed: o.Elapsed, pairs: pairs{same: map[place]bool{}}, lists: map[law.KeyID]time.Duration{},
 		stopping: make(chan struct{}), signing: make(chan struct{}, signingAtOnce), statuses: newStatuses(),
+		listsKept: keptLists{of: map[law.KeyID]law.RevocationList{}},
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"example.org/keyserver/internal/audit"
@@ -22,10 +23,34 @@ type RevocationList struct {
 	NextUpdate time.Time
 }
 
-// RevocationList returns the newest revocation list of a key, for anybody.
+// keptLists are the newest revocation lists that were asked for. They can be tens of megabytes long, so they are in memory
+// once, however many ask.
+type keptLists struct {
+	sync.Mutex
+	of map[law.KeyID]law.RevocationList
+}
+
+// newest reads the newest list of a key, unless it is the one that is kept.
+func (k *keptLists) newest(r *store.Reader, id law.KeyID) (law.RevocationList, error) {
+	now, err := r.RevocationListState(id)
+	if err != nil || now.Issued == 0 {
+		return now, err
+	}
+	k.Lock()
+	defer k.Unlock()
+	if kept := k.of[id]; kept.Issued == now.Issued && kept.Fingerprint == now.Fingerprint && kept.ThisUpdate.Equal(now.ThisUpdate) {
+		return kept, nil
+	}
+	if now, err = r.RevocationList(id); err == nil {
+		k.of[id] = now
+	}
+	return now, err
+}
+
+// RevocationList returns the newest revocation list of a key, for anybody. Its DER is shared and not to be changed.
 func (k *Keyserver) RevocationList(ctx context.Context, id law.KeyID) (RevocationList, error) {
 	return look(ctx, k, func(r *store.Reader) (RevocationList, error) {
-		l, err := r.RevocationList(id)
+		l, err := k.listsKept.newest(r, id)
 		if err == nil && l.DER == nil {
 			err = &law.Refusal{Kind: law.NotFound, Reason: "there is no such revocation list"}
 		}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"strings"
 	"time"
 
 	"example.org/keyserver/internal/law"
@@ -201,7 +200,7 @@ func (a Authority) allows(subject law.Key, t *x509.Certificate) error {
 	switch {
 	case bytes.Equal(subject.PublicKey, a.Key.PublicKey):
 		return errors.New("both have one key pair; a key does not issue for itself")
-	case strings.EqualFold(Text(t.Subject), Text(above.Subject)):
+	case sameName(t.Subject, above.Subject):
 		return errors.New("both have one subject, so the certificate would look self-issued; give the key another subject")
 	case t.NotAfter.After(above.NotAfter):
 		return fmt.Errorf("it would be valid until %s, and that of the issuer is until %s; shorten the validity, or renew the certificate of the issuer first", instant(t.NotAfter), instant(above.NotAfter))

@@ -85,17 +85,15 @@ func prepareDevice(issuer Authority, r DeviceRequest, now time.Time, serial *big
 // allowsDevice says whether a device certificate like this one is valid under the authority's.
 func (a Authority) allowsDevice(f filled, t *x509.Certificate) error {
 	above := a.Certificate
-	subject, err := asn1.Marshal(f.subject)
-	if err != nil {
-		return err
-	}
+	var subject pkix.Name
+	subject.FillFromRDNSequence(&f.subject)
 	within, err := extendedKeyUsages(above)
 	if err != nil {
 		return err
 	}
 	constrained := len(above.PermittedDNSDomains)+len(above.ExcludedDNSDomains)+len(above.PermittedURIDomains)+len(above.ExcludedURIDomains) > 0
 	switch u := outside(t.UnknownExtKeyUsage, within); {
-	case bytes.Equal(subject, above.RawSubject):
+	case sameName(subject, above.Subject):
 		return errors.New("device and issuer have one subject, so the certificate would look self-issued; give the device another")
 	case u != nil:
 		return fmt.Errorf("its extended key usage %s is not among those of the issuer's certificate; remove it from the profile", u)

@@ -196,6 +196,25 @@ func TestWhatARequestAsksForBeyondTheProfileIsRefused(t *testing.T) {
 	}), `the request has the alternative name dns "a.local", and the profile lets no such name through; remove it`)
 }
 
+func TestAnAlternativeNameIsInACertificateOnceWhereverItComesFrom(t *testing.T) {
+	p := tlsClient()
+	p.Names = []law.DeviceName{
+		{Kind: law.DNSName, Most: 1, DeviceField: law.DeviceField{Pattern: `[a-z0-9.-]+`, MaxLength: 40, Optional: true}},
+		{Kind: law.DNSName, DeviceField: law.DeviceField{Fixed: "{device}.devices.example.com"}},
+		{Kind: law.DNSName, DeviceField: law.DeviceField{Fixed: "pump-17.devices.example.com"}},
+	}
+	made := newDeviceCA(t, law.P256, p)
+	for _, also := range [][]string{nil, {"pump-17.devices.example.com"}, {"pump-17.devices.example.com", "a.local"}} {
+		c, _ := made.lower.issueDevice(t, request(t, csr(t, law.P256, func(r *x509.CertificateRequest) {
+			r.Subject, r.DNSNames = pkix.Name{CommonName: "pump-17"}, also
+		})))
+		want := slices.Clone(also[min(1, len(also)):])
+		if want = append(want, "pump-17.devices.example.com"); !slices.Equal(c.DNSNames, want) {
+			t.Errorf("asked for %q it has %q", also, c.DNSNames)
+		}
+	}
+}
+
 func TestWhatTheIssuerCannotGiveIsRefused(t *testing.T) {
 	made := newDeviceCA(t, law.P256, tlsClient())
 	good := request(t, csr(t, law.P256, named("pump-17")))
@@ -207,6 +226,13 @@ func TestWhatTheIssuerCannotGiveIsRefused(t *testing.T) {
 	}
 	none, noCertificate, firmware := made.lower, made.lower, made.firmware
 	none.Devices, noCertificate.certificate, firmware.Devices = nil, nil, tlsClient()
+	likeTheIssuer := change(func(p *law.DeviceProfile) {
+		p.Subject = []law.DeviceAttribute{
+			{Type: "country", DeviceField: law.DeviceField{Fixed: "DE"}}, {Type: "organization", DeviceField: law.DeviceField{Fixed: "Example GmbH"}},
+			{Type: "organizational-unit", DeviceField: law.DeviceField{Fixed: "Product Security"}}, {Type: "common-name", DeviceField: law.DeviceField{Pattern: ".*", MaxLength: 64}},
+		}
+		p.Names = nil
+	})
 	for says, is := range map[string]struct {
 		authority
 		r      pki.DeviceRequest
@@ -225,13 +251,8 @@ func TestWhatTheIssuerCannotGiveIsRefused(t *testing.T) {
 		"must be positive":                          {made.lower, good, now, big.NewInt(0)},
 		"a serial number must be positive and":      {made.lower, good, now, nil},
 		`for device "-pump-": "-pump-.devices`:      {made.lower, request(t, csr(t, law.P256, named("-pump-"))), now, newSerial(t)},
-		"look self-issued": {change(func(p *law.DeviceProfile) {
-			p.Subject = []law.DeviceAttribute{
-				{Type: "country", DeviceField: law.DeviceField{Fixed: "DE"}}, {Type: "organization", DeviceField: law.DeviceField{Fixed: "Example GmbH"}},
-				{Type: "organizational-unit", DeviceField: law.DeviceField{Fixed: "Product Security"}}, {Type: "common-name", DeviceField: law.DeviceField{Pattern: ".*", MaxLength: 64}},
-			}
-			p.Names = nil
-		}), request(t, csr(t, law.P256, named("Example lower"))), now, newSerial(t)},
+		"look self-issued":                          {likeTheIssuer, request(t, csr(t, law.P256, named("Example lower"))), now, newSerial(t)},
+		"would look self-issued":                    {likeTheIssuer, request(t, csr(t, law.P256, named("EXAMPLE Lower"))), now, newSerial(t)},
 	} {
 		t.Run(says, func(t *testing.T) {
 			_, _, err := pki.PrepareDevice(is.pki(), is.r, is.now, is.serial)

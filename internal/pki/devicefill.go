@@ -76,20 +76,27 @@ func (f *filled) fillNames() error {
 			f.identity = is.value
 		}
 	}
-	for _, n := range f.profile.Names {
+	made := make([]requestedName, len(f.profile.Names)) // where fixed; a request may have them too
+	for i, n := range f.profile.Names {
 		if n.Fixed == "" {
+			continue
+		}
+		made[i] = requestedName{n.Kind, n.HardwareType, strings.ReplaceAll(n.Fixed, law.DeviceMark, f.identity)}
+		if err := n.Valid(made[i].value); err != nil {
+			return fmt.Errorf("alternative name %s of the profile, for device %q: %w", n.Kind, f.identity, err)
+		}
+		open = without(open, made[i])
+	}
+	for i, n := range f.profile.Names {
+		switch {
+		case n.Fixed == "":
 			var err error
 			if open, err = f.take(n, open); err != nil {
 				return err
 			}
-			continue
+		case !slices.Contains(f.names, made[i]):
+			f.names = append(f.names, made[i])
 		}
-		value := strings.ReplaceAll(n.Fixed, law.DeviceMark, f.identity)
-		if err := n.Valid(value); err != nil {
-			return fmt.Errorf("alternative name %s of the profile, for device %q: %w", n.Kind, f.identity, err)
-		}
-		is := requestedName{n.Kind, n.HardwareType, value}
-		open, f.names = without(open, is), append(f.names, is)
 	}
 	if len(open) > 0 {
 		return fmt.Errorf("the request has the alternative name %s %q, and the profile lets no such name through; remove it", open[0].kind, open[0].value)

@@ -45,3 +45,6 @@ func Text(n pkix.Name) string {
 	}
 	return b.String()
 }
+
+// sameName says whether readers take both for one: they compare names without regard to case (RFC 5280 section 7.1).
+func sameName(a, b pkix.Name) bool { return strings.EqualFold(Text(a), Text(b)) }

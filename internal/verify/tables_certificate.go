@@ -1,10 +1,14 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"example.org/keyserver/internal/law"
 )
@@ -115,11 +119,23 @@ func (f *Fold) uncertified(c *certificate, got any) string {
 		return "its validity is another"
 	case c.Issuer == "":
 		return ""
+	case (c.Device != "" || f.world.keys[c.Key].Type == law.Firmware) && (parsed.IsCA || parsed.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0):
+		return "it is a CA's"
+	case c.Device != "" && !namesDevice(parsed, c.Device):
+		return fmt.Sprintf("it does not name device %q", c.Device)
 	}
 	return f.verifies(check{
 		table: "certificates", row: string(c.ID), column: "der", publicKey: f.world.ever[c.IssuerFingerprint], signature: parsed.Signature,
 		input: law.Input{Hash: c.hash, Scheme: c.scheme},
 	}, parsed.RawTBSCertificate, c.input)
+}
+
+// namesDevice says whether the device identity is an attribute of the subject or in an alternative name.
+func namesDevice(c *x509.Certificate, device string) bool {
+	return slices.ContainsFunc(c.Subject.Names, func(a pkix.AttributeTypeAndValue) bool { return a.Value == device }) ||
+		slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
+			return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) && bytes.Contains(e.Value, []byte(device)) // a hardware module has no name that the library reads
+		})
 }
 
 // verifies has a signature over data verified beside, and says what is wrong with the digest that the log has of the data.

@@ -1,6 +1,12 @@
 package database_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -311,4 +317,58 @@ func TestASignatureThatIsNotTheOneThatWasMadeIsFound(t *testing.T) {
 	held := i.text(`SELECT id FROM sign_orders WHERE state = 'withheld'`)
 	i.do(`UPDATE sign_orders SET signature = x'00' WHERE id = ?`, held)
 	wantDifference(t, i.verify(), "sign_orders", held, "signature")
+}
+
+// With events and rows that tell of another device, the certificate itself says whose it is.
+func TestADeviceCertificateThatIsAnotherDevicesThanTheLogSaysIsFound(t *testing.T) {
+	s := tell(t)
+	i := s.intrude(t)
+	id := i.text(`SELECT id FROM certificates WHERE device = 'SN2' AND state = 'issued'`)
+	i.do(`UPDATE certificates SET device = 'SN9' WHERE id = ?`, id)
+	i.do(`UPDATE sign_orders SET device = 'SN9' WHERE id = ?`, id)
+	forged := slices.Clone(s.events)
+	for n, e := range forged {
+		if c := e.Certificate; c != nil && string(c.ID) == id {
+			other := *c
+			other.Device = "SN9"
+			forged[n].Certificate = &other
+		}
+	}
+	i.forgeLog(forged)
+	wantDifference(t, i.verify(), "certificates", id, "der")
+}
+
+// It is found before its signature is looked at: a server that has been taken over could have a CA key make it.
+func TestADeviceCertificateThatIsACAsIsFound(t *testing.T) {
+	s := tell(t)
+	i := s.intrude(t)
+	id := i.text(`SELECT id FROM certificates WHERE device = 'SN2' AND state = 'issued'`)
+	is, err := x509.ParseCertificate([]byte(i.text(`SELECT der FROM certificates WHERE id = ?`, id)))
+	i.must(err)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	i.must(err)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: is.SerialNumber, RawSubject: is.RawSubject, NotBefore: is.NotBefore, NotAfter: is.NotAfter, IsCA: true, BasicConstraintsValid: true,
+		SignatureAlgorithm: is.SignatureAlgorithm,
+	}, &x509.Certificate{Subject: is.Issuer}, is.PublicKey, key)
+	i.must(err)
+	ca, err := x509.ParseCertificate(der)
+	i.must(err)
+	hash := func(b []byte) string { sum := sha256.Sum256(b); return hex.EncodeToString(sum[:]) }
+	i.do(`UPDATE certificates SET der = ?, tbs = ? WHERE id = ?`, ca.Raw, ca.RawTBSCertificate, id)
+	forged := slices.Clone(s.events)
+	for n, e := range forged {
+		if c := e.Certificate; c != nil && string(c.ID) == id {
+			other := *c
+			if other.TBS = hash(ca.RawTBSCertificate); other.Digest != "" {
+				other.Digest = hash(ca.Raw)
+			}
+			forged[n].Certificate = &other
+		}
+	}
+	i.forgeLog(forged)
+	err = i.verify()
+	if wantDifference(t, err, "certificates", id, "der"); err == nil || !strings.Contains(err.Error(), "a CA's") {
+		t.Errorf("reported is %v", err)
+	}
 }
