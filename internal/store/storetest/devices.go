@@ -112,13 +112,14 @@ var devices = map[string]func(*fixture){
 	"DeviceCertificatesOfAKeyPairAreFoundByDeviceAndByDeviceKey": func(f *fixture) {
 		f.update(func(tx *store.Tx) error {
 			return errors.Join(
-				saveDevice(tx, "1", "a", revoked),
+				saveDevice(tx, "1", "a", issued),
 				saveDevice(tx, "2", "b", inState(law.CertificateFailed)),
 				saveDevice(tx, "3", "a", func(c *law.Certificate) { c.Fingerprint = "key of b" }),
 				saveDevice(tx, "4", "c", inState(law.CertificateWithheld)),
 				saveDevice(tx, "5", "a", func(c *law.Certificate) { c.IssuerFingerprint = "older" }),
 				saveDevice(tx, "6", "a", func(c *law.Certificate) { c.Issuer = "other" }),
 				saveDevice(tx, "7", "", func(c *law.Certificate) { c.Key, c.Fingerprint = "fw", "key of a" }), // of a key of the server
+				saveDevice(tx, "8", "a", revoked),
 			)
 		})
 		f.view(func(r *store.Reader) error {
