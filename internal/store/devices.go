@@ -9,7 +9,7 @@ import (
 )
 
 // DevicesLike lists the device certificates that a key pair has issued, or is issuing, for any of the devices or of the
-// public keys, oldest first.
+// public keys, oldest first. Revoked ones are left out: a device whose certificate is replaced again and again has many.
 func (r *Reader) DevicesLike(issuer law.KeyID, issuerFingerprint string, devices, fingerprints []string) ([]law.Certificate, error) {
 	byDevice, err := r.devicesIn("device", issuer, issuerFingerprint, devices)
 	if err != nil {
@@ -23,7 +23,7 @@ func (r *Reader) DevicesLike(issuer law.KeyID, issuerFingerprint string, devices
 
 // They are in the order of the index, so that it is this one that is looked in.
 func (r *Reader) devicesIn(column string, issuer law.KeyID, issuerFingerprint string, values []string) ([]law.Certificate, error) {
-	return r.certificatesOfEach(values, column+` = $1 AND issuer = $2 AND issuerfingerprint = $3 AND device <> '' ORDER BY id`, string(issuer), issuerFingerprint)
+	return r.certificatesOfEach(values, column+` = $1 AND issuer = $2 AND issuerfingerprint = $3 AND device <> '' AND revokedat = 0 ORDER BY id`, string(issuer), issuerFingerprint)
 }
 
 // CertificatesByID reads certificates; one that is not there is left out.

@@ -57,7 +57,7 @@ func (f *fixture) expectFound(what string, want string, all []law.Certificate, e
 	}
 }
 
-// expectKnown checks that a certificate is found in all ways, or in none.
+// expectKnown checks that a certificate is found in all ways, or in none. A revoked one is none that a device has.
 func (f *fixture) expectKnown(r *store.Reader, c law.Certificate, known bool) {
 	f.Helper()
 	one, found, err := r.Certificate(c.ID)
@@ -68,13 +68,14 @@ func (f *fixture) expectKnown(r *store.Reader, c law.Certificate, known bool) {
 	if got, found := byID[c.ID]; found != known || known && !reflect.DeepEqual(got, c) || err != nil {
 		f.Errorf("among ids: %v, %+v (%v)", found, got, err)
 	}
-	want := ""
+	want, like := "", ""
 	if known {
 		want = string(c.ID)
 	}
+	if c.Revocation.At.IsZero() {
+		like = want
+	}
 	for what, read := range map[string]func() ([]law.Certificate, error){
-		"by device":     func() ([]law.Certificate, error) { return r.DevicesLike("ca", "f-ca", []string{c.Device}, nil) },
-		"by device key": func() ([]law.Certificate, error) { return r.DevicesLike("ca", "f-ca", nil, []string{c.Fingerprint}) },
 		"in the lot": func() ([]law.Certificate, error) {
 			return r.DeviceCertificates(store.DeviceQuery{Operation: lot, Limit: 9})
 		},
@@ -88,6 +89,10 @@ func (f *fixture) expectKnown(r *store.Reader, c law.Certificate, known bool) {
 		all, err := read()
 		f.expectFound(what, want, all, err)
 	}
+	byDevice, err := r.DevicesLike("ca", "f-ca", []string{c.Device}, nil)
+	f.expectFound("by device", like, byDevice, err)
+	byKey, err := r.DevicesLike("ca", "f-ca", nil, []string{c.Fingerprint})
+	f.expectFound("by device key", like, byKey, err)
 	counted, err := r.Lot(lot, "ca")
 	if isIssued := known && c.State == law.CertificateIssued; err != nil || counted.Issued == 1 != isIssued || counted.First.ID == c.ID != isIssued {
 		f.Errorf("the lot is %+v (%v)", counted, err)
@@ -112,13 +117,14 @@ var devices = map[string]func(*fixture){
 	"DeviceCertificatesOfAKeyPairAreFoundByDeviceAndByDeviceKey": func(f *fixture) {
 		f.update(func(tx *store.Tx) error {
 			return errors.Join(
-				saveDevice(tx, "1", "a", revoked),
+				saveDevice(tx, "1", "a", issued),
 				saveDevice(tx, "2", "b", inState(law.CertificateFailed)),
 				saveDevice(tx, "3", "a", func(c *law.Certificate) { c.Fingerprint = "key of b" }),
 				saveDevice(tx, "4", "c", inState(law.CertificateWithheld)),
 				saveDevice(tx, "5", "a", func(c *law.Certificate) { c.IssuerFingerprint = "older" }),
 				saveDevice(tx, "6", "a", func(c *law.Certificate) { c.Issuer = "other" }),
 				saveDevice(tx, "7", "", func(c *law.Certificate) { c.Key, c.Fingerprint = "fw", "key of a" }), // of a key of the server
+				saveDevice(tx, "8", "a", revoked),
 			)
 		})
 		f.view(func(r *store.Reader) error {
