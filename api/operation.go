@@ -99,6 +99,10 @@ type OperationKey struct {
 	ApprovedBy    []string `json:"approvedby"`  // whose approval counts for the key now
 	Taken         int      `json:"taken"`       // uses
 	Signed        int      `json:"signed"`      // uses with a signature
+
+	// Of a CA key, what it could put into certificates when the operation was created, lower-case hex SHA-256:
+	DeviceProfile string `json:"deviceprofile,omitzero"` // of its profile of device certificates; empty: it has none
+	KeyProfiles   string `json:"keyprofiles,omitzero"`   // of the certificate profiles of the FW keys
 }
 
 // Claim is one captured claim of the orderer's access token.

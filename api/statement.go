@@ -17,6 +17,8 @@ func (o Operation) Canonical() ([]byte, error) {
 		Fingerprint   string `json:"fingerprint"`
 		MaxUsageCount int    `json:"maxusagecount"`
 		Requirement   int    `json:"requirement"`
+		DeviceProfile string `json:"deviceprofile,omitempty"`
+		KeyProfiles   string `json:"keyprofiles,omitempty"`
 	}
 	statement := struct {
 		Version     int        `json:"version"`
@@ -37,7 +39,7 @@ func (o Operation) Canonical() ([]byte, error) {
 		Description: o.Description, Context: o.Context, Artifacts: o.Artifacts, Created: o.Created, Expires: o.Expires, Claims: o.Claims,
 	}
 	for _, k := range o.Keys {
-		statement.Keys = append(statement.Keys, key{k.KeyID, k.Fingerprint, k.MaxUsageCount, k.Requirement})
+		statement.Keys = append(statement.Keys, key{k.KeyID, k.Fingerprint, k.MaxUsageCount, k.Requirement, k.DeviceProfile, k.KeyProfiles})
 	}
 	out, err := json.Marshal(statement)
 	if err != nil {

@@ -51,6 +51,7 @@ func operationOut(o keyserver.Operation) api.Operation {
 		out.Keys = append(out.Keys, api.OperationKey{
 			KeyID: string(k.Key), Fingerprint: k.Fingerprint, MaxUsageCount: k.MaxUses, Requirement: k.Requirement.People(),
 			Needed: p.Needed.People(), ApprovedBy: texts(p.Counted), Taken: u.Taken, Signed: u.Signed,
+			DeviceProfile: k.Devices, KeyProfiles: k.Profiles,
 		})
 	}
 	for _, a := range o.Artifacts {

@@ -56,12 +56,12 @@ func TestAFurtherAttemptIsMadeAtADeviceCertificateThatWouldBeDrawnUpTheSameToday
 		}, law.WrongState},
 		"the CA key's certificate is revoked":       {revokeCA, law.Impossible},
 		"the CA key gets another name":              {renameCA, law.WrongState},
-		"the profile lets no such request through":  {func(k *testkit.Kit) { changeDevices(k, func(p *law.DeviceProfile) { p.Subject[1].Pattern = "NEW" }) }, law.Impossible},
+		"the profile lets no such request through":  {func(k *testkit.Kit) { changeDevices(k, func(p *law.DeviceProfile) { p.Subject[1].Pattern = "NEW" }) }, law.WrongState},
 		"certificates are valid for a shorter time": {func(k *testkit.Kit) { changeDevices(k, func(p *law.DeviceProfile) { p.Validity /= 2 }) }, law.WrongState},
 		"certificates say where the list is": {func(k *testkit.Kit) {
 			changeDevices(k, func(p *law.DeviceProfile) { p.CRLURL = "http://example.com/ca.crl" })
 		}, law.WrongState},
-		"there are no certificates for devices more": {func(k *testkit.Kit) { k.ReconfigureKey("ca-dev", func(key *law.Key) { key.Devices = nil }) }, law.Impossible},
+		"there are no certificates for devices more": {func(k *testkit.Kit) { k.ReconfigureKey("ca-dev", func(key *law.Key) { key.Devices = nil }) }, law.WrongState},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := factory(t, law.DuplicatesReplaced)

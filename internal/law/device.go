@@ -55,7 +55,7 @@ func (o Operation) judgeDevice(ask OrderAsk, f Facts, now time.Time) (toSign, er
 	switch {
 	case err != nil:
 		return toSign{}, err
-	case d.Profile != k.Devices.Digest() || d.Authority != ask.Device.Authority:
+	case d.Profile != f.devices[k.ID] || d.Authority != ask.Device.Authority:
 		return toSign{}, refuse(WrongState, "the profile or the certificate of key %s has changed since the certificate was drawn up; ask for a new one, or, if the device has an order already, have an administrator revoke that first", k.ID)
 	case f.hasKeyPair(d.Fingerprint):
 		return toSign{}, refuse(Impossible, "the device key is one of this server's keys; make a new one in the device")

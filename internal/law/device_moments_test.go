@@ -2,6 +2,7 @@ package law_test
 
 import (
 	"slices"
+	"strings"
 
 	"example.org/keyserver/internal/law"
 )
@@ -66,8 +67,12 @@ var deviceMoments = []struct {
 			return slices.ContainsFunc(m.after.desk.ledger, func(q paper) bool { return q.made && !q.void && q.device == p.device && q.key != p.key })
 		})
 	}},
-	{"not replaced, as the profile says otherwise meanwhile", func(m deviceMoment) bool {
-		return m.became(law.CertificateIssued) && len(m.after.desk.replaced) == 0 && m.beside() && !m.result().void
+	{"withheld, as the profile was changed meanwhile", func(m deviceMoment) bool {
+		return m.became(law.CertificateWithheld) && strings.HasPrefix(m.after.op.Ending.Reason, "what device certificates")
+	}},
+	{"refused: the profile of an FW key was changed", func(m deviceMoment) bool {
+		grant, _ := m.before.op.Grant(m.after.desk.wish().Key)
+		return m.refused("certify", law.WrongState) && m.before.open() == law.Approved && m.left() > 0 && grant.Profiles != law.ProfilesDigest(m.before.set.cfg.Keys)
 	}},
 	{"not replaced by one that was revoked meanwhile", func(m deviceMoment) bool {
 		return m.became(law.CertificateIssued) && m.result().void && m.beside() && m.rule() == law.DuplicatesReplaced

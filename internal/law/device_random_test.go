@@ -97,7 +97,7 @@ var deviceSteps = []struct {
 	{14, (*floor).complete},
 	{6, (*floor).fail},
 	{4, (*floor).revokeDevice},
-	{4, (*floor).policy},
+	{2, (*floor).policy},
 	{2, (*floor).configure},
 	{3, (*floor).mend},
 	{4, (*floor).pass},
@@ -309,6 +309,11 @@ func (f *floor) policy() {
 		f.change(ofKey(id, func(k *law.Key) { k.ArtifactsNeeded = true }))
 	case 1:
 		f.change(ofKey(id, func(k *law.Key) { k.Devices = nil }))
+	case 3:
+		f.change(ofKey("fw", func(k *law.Key) {
+			k.Profile = profile(0, law.DigitalSignature)
+			k.Profile.Subject.CommonName = pick(f.bigWorld, "name", []string{"one", "two"})
+		}))
 	default:
 		rule := pick(f.bigWorld, "rule", duplicates)
 		f.change(ofKey(id, func(k *law.Key) { k.Devices = meterProfile(rule) }))

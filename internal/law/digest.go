@@ -53,6 +53,9 @@ type KeyGrant struct {
 	Fingerprint string      // of the public key when the operation was created
 	MaxUses     int         // uses asked for
 	Requirement Requirement // when the operation was created
+	// Of a CA key, what it could put into certificates when the operation was created:
+	Devices  string // digest of its profile of device certificates; empty: it has none
+	Profiles string // digest of the certificate profiles of the FW keys
 }
 
 // Artifact is a file that an operation is for.
@@ -96,8 +99,10 @@ type (
 		Size   int64  `json:"size"`
 	}
 	canonicalKey struct {
+		Devices     string `json:"deviceprofile,omitempty"`
 		Fingerprint string `json:"fingerprint"`
 		KeyID       KeyID  `json:"keyid"`
+		Profiles    string `json:"keyprofiles,omitempty"`
 		MaxUses     int    `json:"maxusagecount"`
 		Requirement int    `json:"requirement"`
 	}
@@ -109,7 +114,7 @@ type (
 )
 
 // Canonical returns the canonical form, version 1: one JSON object as RFC 8785 orders and writes it. All
-// members are always there; lists are never null. Every integer in it is below 2^53.
+// members are always there, but those that only a CA key has; lists are never null. Every integer in it is below 2^53.
 func (s Statement) Canonical() []byte {
 	out, err := s.canonical()
 	if err != nil { // only invalid UTF-8 and numbers beyond 2^53 can do this, and Create refuses both
@@ -125,7 +130,7 @@ func (s Statement) canonical() ([]byte, error) {
 		Description: s.Description, Context: s.Context, Created: s.Created.UnixMilli(), Expires: s.Expires.UnixMilli(), Claims: s.Claims,
 	}
 	for _, k := range s.Keys {
-		c.Keys = append(c.Keys, canonicalKey{k.Fingerprint, k.Key, k.MaxUses, k.Requirement.People()})
+		c.Keys = append(c.Keys, canonicalKey{k.Devices, k.Fingerprint, k.Key, k.Profiles, k.MaxUses, k.Requirement.People()})
 	}
 	for _, a := range s.Artifacts {
 		c.Artifacts = append(c.Artifacts, canonicalArtifact{a.Digest, a.Hash, a.Name, a.Size})
@@ -179,7 +184,7 @@ func ParseStatement(canonical []byte) (Statement, error) {
 		Created: time.UnixMilli(c.Created).UTC(), Expires: time.UnixMilli(c.Expires).UTC(), Claims: c.Claims,
 	}
 	for _, k := range c.Keys {
-		s.Keys = append(s.Keys, KeyGrant{k.KeyID, k.Fingerprint, k.MaxUses, Require(k.Requirement)})
+		s.Keys = append(s.Keys, KeyGrant{k.KeyID, k.Fingerprint, k.MaxUses, Require(k.Requirement), k.Devices, k.Profiles})
 	}
 	for _, a := range c.Artifacts {
 		s.Artifacts = append(s.Artifacts, Artifact{a.Name, a.Size, a.Hash, a.Digest})

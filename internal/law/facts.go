@@ -164,6 +164,8 @@ type Facts struct {
 	subjects map[SubjectID]Subject
 	roles    map[RoleID]Role
 	keys     map[KeyID]Key
+	devices  map[KeyID]string // digests of the profiles of device certificates
+	profiles string           // digest of the certificate profiles of the FW keys
 	grants   map[grant]struct{}
 	actors   map[ActorName]SubjectID
 	signIns  map[claimValue][]signIn
@@ -184,7 +186,8 @@ type grant struct {
 func NewFacts(c Configuration) (Facts, error) {
 	f := Facts{
 		issuers: map[string]Issuer{}, subjects: map[SubjectID]Subject{}, roles: map[RoleID]Role{}, keys: map[KeyID]Key{},
-		grants: map[grant]struct{}{}, actors: map[ActorName]SubjectID{}, making: Making{new(struct{ _ byte })},
+		devices: map[KeyID]string{},
+		grants:  map[grant]struct{}{}, actors: map[ActorName]SubjectID{}, making: Making{new(struct{ _ byte })},
 	}
 	if err := c.Administration.Check(); err != nil {
 		return Facts{}, err
@@ -208,6 +211,9 @@ func NewFacts(c Configuration) (Facts, error) {
 			return Facts{}, fmt.Errorf("key %s is named twice", k.ID)
 		}
 		f.keys[k.ID] = k
+		if k.Devices != nil {
+			f.devices[k.ID] = k.Devices.Digest()
+		}
 		if other, taken := pairs[k.Fingerprint]; taken {
 			return Facts{}, fmt.Errorf("keys %s and %s have the same key pair; what one of them requires would be worth nothing", other, k.ID)
 		}
@@ -215,6 +221,7 @@ func NewFacts(c Configuration) (Facts, error) {
 			pairs[k.Fingerprint] = k.ID
 		}
 	}
+	f.profiles = ProfilesDigest(c.Keys)
 	for _, s := range c.Subjects {
 		if err := f.addSubject(s); err != nil {
 			return Facts{}, err

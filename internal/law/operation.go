@@ -274,7 +274,8 @@ func (o Operation) needsNobody(f Facts) bool {
 	return !slices.ContainsFunc(o.Progress(f), func(p KeyProgress) bool { return !p.Needed.MetBy(0) })
 }
 
-// keyGone says which key was revoked, replaced or removed since the operation was created (rule 9), if any.
+// keyGone says which key was revoked, replaced or removed since the operation was created, or issues device certificates
+// that nobody has judged (rule 9), if any.
 func (o Operation) keyGone(f Facts) string {
 	for _, k := range o.Keys {
 		now, known := f.keys[k.Key]
@@ -285,6 +286,8 @@ func (o Operation) keyGone(f Facts) string {
 			return fmt.Sprintf("key %s was revoked", k.Key)
 		case now.Fingerprint != k.Fingerprint:
 			return fmt.Sprintf("the key pair of key %s was replaced", k.Key)
+		case f.devices[k.Key] != k.Devices:
+			return fmt.Sprintf("what device certificates of key %s hold was changed", k.Key)
 		}
 	}
 	return ""

@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -176,15 +177,29 @@ func (b tale) quorum(k law.KeyID, now *plain) int {
 	return sum
 }
 
-// gone says whether a key was revoked, replaced or removed.
+// gone says whether a key was revoked, replaced or removed, or makes other device certificates.
 func (b tale) gone(now *plain) bool {
 	for k := range b.uses {
 		then, is := b.born.keys[k], now.keys[k]
-		if is.State == law.KeyRevoked || is.Fingerprint != then.Fingerprint {
+		if is.State == law.KeyRevoked || is.Fingerprint != then.Fingerprint || !reflect.DeepEqual(is.Devices, then.Devices) {
 			return true
 		}
 	}
 	return false
+}
+
+// certified is all that the certificates of FW keys would hold, and of which key pairs.
+func (p *plain) certified() map[law.KeyID]any {
+	all := map[law.KeyID]any{}
+	for id, k := range p.keys {
+		if k.Type == law.Firmware && k.Profile != nil {
+			all[id] = struct {
+				pair string
+				law.Profile
+			}{k.Fingerprint, *k.Profile}
+		}
+	}
+	return all
 }
 
 func (b tale) spent() bool {

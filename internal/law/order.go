@@ -248,6 +248,7 @@ func (o Operation) judge(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
 // judgeCertificate judges a certificate that a CA key of the operation is to issue for an FW key.
 func (o Operation) judgeCertificate(ask OrderAsk, f Facts, now time.Time) (toSign, error) {
 	k := f.keys[ask.Certificate.Key]
+	grant, _ := o.Grant(ask.Key)
 	switch {
 	case !f.SeesKey(ask.Who, ask.Certificate.Key):
 		return toSign{}, refuse(Forbidden, "key %q is unknown, or none of your roles covers it", ask.Certificate.Key)
@@ -258,6 +259,9 @@ func (o Operation) judgeCertificate(ask OrderAsk, f Facts, now time.Time) (toSig
 	}
 	if err := ask.Certificate.subject(f); err != nil {
 		return toSign{}, err
+	}
+	if grant.Profiles != f.profiles {
+		return toSign{}, refuse(WrongState, "the certificate profile or the key pair of an FW key has changed since the operation was created (rule 9); create a new one")
 	}
 	c := *ask.Certificate
 	c.ID, c.Issuer = CertificateID(ask.ID), ask.Key

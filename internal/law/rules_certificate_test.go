@@ -255,6 +255,48 @@ func TestACAKeyIssuesTheCertificateOfAnFWKeyUnderAnOperation(t *testing.T) {
 	wantRefusal(t, law.KeyReused, err)
 }
 
+// rule 9: what an FW key's certificate holds is as when the operation was created, or there is none under it.
+func TestTheCertificateOfAnFWKeyIsOfTheProfileThatItHadWhenTheOperationWasCreated(t *testing.T) {
+	other := func(w *world) {
+		p := *w.key("fw-dev").Profile
+		p.Subject.CommonName = "Evil Twin"
+		w.key("fw-dev").Profile = &p
+	}
+	for name, change := range map[string]func(*world){
+		"another subject":  other,
+		"another validity": func(w *world) { p := *w.key("fw-dev").Profile; p.Validity *= 2; w.key("fw-dev").Profile = &p },
+		"another usage": func(w *world) {
+			p := *w.key("fw-dev").Profile
+			p.ExtendedKeyUsage = []string{"timeStamping"}
+			w.key("fw-dev").Profile = &p
+		},
+		"another key pair":      func(w *world) { w.key("fw-dev").Fingerprint = "another" },
+		"a profile for another": func(w *world) { w.key("fw-test").Profile = profile(0, law.DigitalSignature) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := newHierarchy(t)
+			w.order("ca")
+			before := w.cfg
+			w.cfg.Keys = slices.Clone(w.cfg.Keys)
+			change(w)
+			ask := w.certificateOrder("ca", "fw-dev")
+			p, err := w.op.Place(ask, nil, w.facts(), w.now)
+			wantRefusal(t, law.WrongState, err)
+			if p.Permit.Granted() || p.Operation.Used() {
+				t.Error("a refused order got a permit or took a use")
+			}
+			w.order("ca")
+			ask.Certificate.Draft.Fingerprint = w.key("fw-dev").Fingerprint
+			if p, err := w.op.Place(ask, nil, w.facts(), w.now); err != nil || !p.Permit.Granted() {
+				t.Errorf("under an operation that was created since: %v", err)
+			}
+			w.cfg = before
+			_, err = w.op.Place(w.certificateOrder("ca", "fw-dev"), nil, w.facts(), w.now)
+			wantRefusal(t, law.WrongState, err)
+		})
+	}
+}
+
 // CR-04
 func TestCR04_NoRawInputByACAKeyAndNoCertificateByAnyOther(t *testing.T) {
 	for what, test := range map[string]struct {

@@ -92,7 +92,7 @@ func TestADeviceCertificateIsRefused(t *testing.T) {
 		ask   func(*law.DeviceAsk)
 		kind  law.RefusalKind
 	}{
-		"by a key without a profile":             {func(w *world) { w.key("ca").Devices = nil }, nil, law.Impossible},
+		"by a key without a profile":             {func(w *world) { w.key("ca").Devices = nil; w.order("ca") }, nil, law.Impossible},
 		"where artifacts must be named":          {func(w *world) { w.key("ca").ArtifactsNeeded = true }, nil, law.InputMisfit},
 		"that could not be drawn up":             {nil, draft(func(d *law.DeviceDraft) { d.Fault = "no" }), law.Impossible},
 		"drawn up by another profile":            {nil, draft(func(d *law.DeviceDraft) { d.Profile = "other" }), law.WrongState},
@@ -266,4 +266,49 @@ func TestALotIsReportedWhenItsOperationHasEnded(t *testing.T) {
 			wantRefusal(t, want, err)
 		}
 	}
+}
+
+// rule 9: what approvers have judged is what is issued, or nothing.
+func TestAProfileOfDeviceCertificatesThatChangesEndsEveryOpenOperationThatNamesItsKey(t *testing.T) {
+	for name, change := range map[string]func(*law.Key){
+		"a device may say more": func(k *law.Key) {
+			k.Devices.Subject = []law.DeviceAttribute{{Type: "serial-number", DeviceField: law.DeviceField{Pattern: ".*", MaxLength: 21}}}
+		},
+		"duplicates are replaced": func(k *law.Key) { k.Devices.Duplicates = law.DuplicatesReplaced },
+		"there is none more":      func(k *law.Key) { k.Devices = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFactory(t, law.DuplicatesRefused)
+			ask := w.device("SN-1", "f-1")
+			p, err := w.placeDevice(ask, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, changed := w.key("ca").Devices, *w.key("ca").Devices
+			w.key("ca").Devices = &changed
+			change(w.key("ca"))
+			done, err := p.Operation.Complete(p.Order, 1, []byte("signature"), w.facts(), w.now)
+			if err != nil || done.Order.State != law.OrderWithheld {
+				t.Errorf("what was being signed: %v, %+v", err, done.Order)
+			}
+			w.settles(law.Revoked, law.DidRevoke)
+			if w.did[0].By != "" || w.did[0].Reason != "what device certificates of key ca hold was changed" {
+				t.Errorf("revoked by %q because %q", w.did[0].By, w.did[0].Reason)
+			}
+			w.key("ca").Devices = before
+			w.settles(law.Revoked)
+		})
+	}
+	t.Run("there was none", func(t *testing.T) {
+		w, _ := newHierarchy(t)
+		w.order("ca")
+		w.key("ca").Devices = newFactory(t, law.DuplicatesRefused).key("ca").Devices
+		w.settles(law.Revoked, law.DidRevoke)
+	})
+	t.Run("of another key", func(t *testing.T) {
+		w, _ := newHierarchy(t)
+		w.order("fw-dev")
+		w.key("ca").Devices = newFactory(t, law.DuplicatesRefused).key("ca").Devices
+		w.settles(law.Approved)
+	})
 }

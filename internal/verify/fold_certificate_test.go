@@ -37,6 +37,23 @@ func retold(rule string, change func(*audit.Event), kind audit.Type, conditions 
 	}}
 }
 
+// regranted is a forgery of what an operation says of its key, under which the first such order was accepted.
+func regranted(rule string, order func(audit.Event) bool, change func(*law.KeyGrant)) forgery {
+	return forgery{rule, func(l *log) int {
+		id := l.events[l.find(0, audit.OrderAccepted, order)].Operation
+		l.restate(id, func(s *law.Statement) { change(&s.Keys[0]) })
+		return l.find(0, audit.OperationCreated, func(e audit.Event) bool { return e.Operation == id })
+	}}
+}
+
+// changedCA is where administrators change what device certificates of ca hold.
+func (l *log) changedCA() int {
+	first := l.find(0, audit.ConfigurationChanged, func(e audit.Event) bool { return e.Configuration.ID == "ca" })
+	return l.find(first+1, audit.ConfigurationChanged, func(e audit.Event) bool {
+		return e.Configuration.ID == "ca" && strings.Contains(string(e.Configuration.Value), `"duplicates":"replace"`)
+	})
+}
+
 // AZ-04
 func TestAZ04_AForgedCertificateIsFound(t *testing.T) {
 	const hash = "00000000000000000000000000000000000000000000000000000000000000ff"
@@ -67,11 +84,28 @@ func TestAZ04_AForgedCertificateIsFound(t *testing.T) {
 			i := l.find(0, audit.CertificateAccepted)
 			return l.tell(i+1, l.events[i], certificate(func(c *audit.Certificate) { c.ID = "more" }))
 		}},
-		"revoked by an approver":          retold("section 5", by("alice"), audit.CertificateRevoked),
-		"on hold":                         retold("section 3", certificate(func(c *audit.Certificate) { c.Code = "certificateHold" }), audit.CertificateRevoked),
-		"imported of another key pair":    retold("section 3", certificate(func(c *audit.Certificate) { c.Fingerprint = hash }), audit.CertificateImported),
-		"imported by who may not":         retold("section 5", by("anna"), audit.CertificateImported),
-		"ordered, of a CA key":            retold("section 3", certificate(func(c *audit.Certificate) { c.Key = "ca" }), audit.OrderAccepted, certifies),
+		"revoked by an approver":       retold("section 5", by("alice"), audit.CertificateRevoked),
+		"on hold":                      retold("section 3", certificate(func(c *audit.Certificate) { c.Code = "certificateHold" }), audit.CertificateRevoked),
+		"imported of another key pair": retold("section 3", certificate(func(c *audit.Certificate) { c.Fingerprint = hash }), audit.CertificateImported),
+		"imported by who may not":      retold("section 5", by("anna"), audit.CertificateImported),
+		"ordered, of a CA key":         retold("section 3", certificate(func(c *audit.Certificate) { c.Key = "ca" }), audit.OrderAccepted, certifies),
+		"ordered, of a profile that has changed": {"rule 9", func(l *log) int {
+			i := l.find(0, audit.OrderAccepted, certifies)
+			return l.tell(i, l.events[l.changedCA()], func(e *audit.Event) {
+				of := *l.events[l.find(0, audit.ConfigurationChanged, func(e audit.Event) bool { return e.Configuration.ID == "fw-ed" })].Configuration
+				e.Configuration = &of
+				replaceValue(`"organization":"`, `"organization":"Evil `)(e)
+				active := l.events[l.find(0, audit.CertificateImported)]
+				e.Session, e.SessionDescription = active.Session, active.SessionDescription
+			}) + 1
+		}},
+		"ordered, with other profiles than there were": regranted("rule 9", certifies, func(k *law.KeyGrant) { k.Profiles = hash }),
+		"ordered, with another profile of devices":     regranted("rule 9", certifies, func(k *law.KeyGrant) { k.Devices = hash }),
+		"open after its profile of devices has changed": {"rule 9, section 5", func(l *log) int {
+			i := l.find(l.changedCA(), audit.OperationRevoked)
+			l.remove(i)
+			return i
+		}},
 		"ordered, under another id":       retold("section 3", certificate(func(c *audit.Certificate) { c.ID = "none" }), audit.OrderAccepted, certifies),
 		"ordered, attempted with another": retold("section 3", anotherTBS, audit.OrderAttempted, certifies),
 		"ordered, and signed as another":  retold("section 3", anotherTBS, audit.OrderSigned, certifies),

@@ -80,11 +80,6 @@ func TestAT01_AForgedSignOrderIsFoundByItsOperation(t *testing.T) {
 			l.edit(accepted, func(e *audit.Event) { e.Key = "fw-two" })
 			return accepted
 		}},
-		"for a CA key": {"I9", func(l *log) int {
-			key := l.find(0, audit.ConfigurationChanged, func(e audit.Event) bool { return e.Configuration.ID == "fw-zero" })
-			l.edit(key, replaceValue(`"type":"FW"`, `"type":"CA"`))
-			return l.find(0, audit.OrderAccepted)
-		}},
 		"with another key pair's fingerprint": {"I1", func(l *log) int {
 			accepted := l.find(0, audit.OrderAccepted)
 			other := l.find(0, audit.OrderAccepted, onKey("fw-ed"))

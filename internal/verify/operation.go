@@ -89,7 +89,7 @@ func (o *operation) weigh(w *world) {
 	for i := range o.keys {
 		then := &o.keys[i]
 		now, known := w.keys[then.Key]
-		if !known || now.State == law.KeyRevoked || now.Fingerprint != then.Fingerprint {
+		if !known || now.State == law.KeyRevoked || now.Fingerprint != then.Fingerprint || w.devices[then.Key] != then.Devices {
 			o.gone = true
 		}
 		n := o.quorum(w, then.Key)

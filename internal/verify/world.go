@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ type world struct {
 	orderers, approvers     map[law.KeyID]people
 	administrators, viewers people // viewers see everything
 	actors                  map[law.ActorName]law.SubjectID
+
+	devices  map[law.KeyID]string // digests of the profiles of device certificates
+	profiles string               // digest of the certificate profiles of the FW keys
 }
 
 // object names a part of the configuration.
@@ -176,8 +180,12 @@ func (w *world) derive() error {
 	w.orderers, w.approvers = map[law.KeyID]people{}, map[law.KeyID]people{}
 	w.administrators, w.viewers = people{}, people{}
 	w.actors = map[law.ActorName]law.SubjectID{}
+	w.devices, w.profiles = map[law.KeyID]string{}, law.ProfilesDigest(slices.Collect(maps.Values(w.keys)))
 	pairs := map[string]law.KeyID{}
 	for _, k := range w.keys {
+		if k.Devices != nil {
+			w.devices[k.ID] = k.Devices.Digest()
+		}
 		if other, taken := pairs[k.Fingerprint]; taken {
 			return fmt.Errorf("keys %s and %s have the same key pair", min(k.ID, other), max(k.ID, other))
 		}

@@ -102,7 +102,8 @@ func changesNothing(events []audit.Event, n int) bool {
 		return slices.ContainsFunc(events[n+1:], func(later audit.Event) bool {
 			return later.Type == audit.ContactChanged && later.Actor.Subject == e.Actor.Subject
 		})
-	case audit.CertificateRequestSigned, audit.CertificateRequestFailed: // an attempt that was cut off has neither
+	case audit.CertificateRequestSigned, audit.CertificateRequestFailed, // an attempt that was cut off has neither
+		audit.StatusesPermitted: // nothing is stored of what was not signed under it
 		return true
 	}
 	return false

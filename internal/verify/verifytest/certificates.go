@@ -204,6 +204,9 @@ func (w *World) devices() {
 		p.Duplicates = law.DuplicatesReplaced
 		k.Devices = &p
 	})
+	_, err = issue("5", "SN1") // the change has ended the operation
+	w.Refused(err)
+	o = w.Create("olga", 1, nil, "ca")
 	_, err = issue("5", "SN1") // replaces the first
 	w.must(err)
 	if now, err := w.Server.DeviceCertificate(w.Context(), w.Caller("olga"), first.ID); err != nil || now.Revocation.Code != law.Superseded5280 {
