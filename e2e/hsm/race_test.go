@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -225,6 +226,8 @@ func (s *site) ordersWhile(o keyserver.Operation, key law.Key, change func()) (s
 			switch status := statusOf(err); {
 			case status == http.StatusConflict:
 				return
+			case status == http.StatusServiceUnavailable && strings.Contains(err.Error(), "the configuration is being changed"):
+				i-- // the same order again, as a client does
 			case status != http.StatusOK:
 				s.Errorf("an order while the key changes: %v", err)
 			case late || order.Fingerprint != key.Fingerprint || !verifies(s, key, "image", order.Signature):

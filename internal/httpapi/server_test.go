@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +27,7 @@ import (
 
 const requestID = "01936f5e-7c00-7000-8000-000000000001"
 
-// bare serves one route that needs no keyserver, over real HTTP.
+// bare serves one route that needs no keyserver, over HTTP in memory.
 func bare(t *testing.T, log io.Writer, serve func(*server, *call) (answer, error)) (*httptest.Server, *prometheus.Registry) {
 	r := prometheus.NewRegistry()
 	now := time.Unix(0, 0)
@@ -38,21 +39,19 @@ func bare(t *testing.T, log io.Writer, serve func(*server, *call) (answer, error
 		metrics: newMetrics(r), outside: limits.NewLimiter(limits.Rate{PerSecond: 1e6, Burst: 1e6}),
 	}
 	rt := &route{path: "/x", access: open, serve: serve}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.run(w, req, rt) }))
-	t.Cleanup(server.Close)
-	return server, r
+	return httptest.NewTestServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.run(w, req, rt) })), r
 }
 
 // get makes one request, and returns once the server is done with it to the last line of its log.
 func get(t *testing.T, server *httptest.Server) (*http.Response, []byte, error) {
 	t.Helper()
 	defer server.Close()
-	r, err := http.NewRequest("GET", server.URL+"/x?q=%0a%7b", nil)
+	r, err := http.NewRequest("GET", "http://keyserver.test/x?q=%0a%7b", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer sEcReT")
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := server.Client().Do(r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,7 +132,7 @@ func TestEachRequestIsOneLineInTheLogWithoutTokenOrBody(t *testing.T) {
 		Status, MS                            int
 	}
 	err := json.Unmarshal(log.Bytes(), &line, json.MatchCaseInsensitiveNames(true))
-	if err != nil || line.Msg != "request" || line.Request != requestID || line.Address != "127.0.0.1" || line.Route != "/x" || line.Status != 200 || line.MS < 1 {
+	if err != nil || line.Msg != "request" || line.Request != requestID || line.Address != "192.0.2.1" || line.Route != "/x" || line.Status != 200 || line.MS < 1 {
 		t.Errorf("logged %s (%v)", log.String(), err)
 	}
 	if strings.Contains(log.String(), "sEcReT") {
@@ -205,28 +204,20 @@ func TestServerHasBoundsAndModernTLS(t *testing.T) {
 
 // The deadline for reading a request must not cancel it while it is answered.
 func TestReadTimeoutDoesNotCutALongAnswer(t *testing.T) {
-	entered, cancelled := make(chan struct{}), make(chan error, 1)
-	s := &server{
-		Options: Options{Log: slog.New(slog.DiscardHandler), NewRequestID: func() string { return requestID }, Now: func() time.Time { return time.Unix(0, 0) }},
-		metrics: newMetrics(prometheus.NewRegistry()), outside: limits.NewLimiter(limits.Rate{PerSecond: 1e6, Burst: 1e6}),
-	}
-	rt := &route{path: "/x", access: open, serve: func(_ *server, c *call) (answer, error) {
-		close(entered)
-		longer, stop := context.WithTimeout(c.Context(), 200*time.Millisecond)
-		defer stop()
-		<-longer.Done()
-		cancelled <- c.Context().Err()
-		return asJSON(api.Health{Status: "ok"})
-	}}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.run(w, r, rt) }))
-	server.Config.ReadTimeout = 50 * time.Millisecond
-	server.Start()
-	defer server.Close()
-	answer, body, err := get(t, server)
-	<-entered
-	if ctxErr := <-cancelled; err != nil || ctxErr != nil || answer.StatusCode != 200 {
-		t.Errorf("the request was cut: %v %v %s", err, ctxErr, body)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var cut error
+		server, _ := bare(t, io.Discard, func(_ *server, c *call) (answer, error) {
+			longer, stop := context.WithTimeout(c.Context(), time.Hour)
+			defer stop()
+			<-longer.Done()
+			cut = c.Context().Err()
+			return asJSON(api.Health{Status: "ok"})
+		})
+		server.Config.ReadTimeout = time.Minute
+		if answer, body, err := get(t, server); err != nil || cut != nil || answer.StatusCode != 200 {
+			t.Errorf("the request was cut: %v %v %s", err, cut, body)
+		}
+	})
 }
 
 func TestBodiesOfUnstatedLengthAreTakenOverHTTP2(t *testing.T) {

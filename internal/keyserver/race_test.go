@@ -76,7 +76,8 @@ func TestRacingOrdersTakeExactlyTheUsesThereAre(t *testing.T) {
 	}
 }
 
-// withdrawalRounds and withdrawalTime bound the race of withdrawals and orders: as many rounds as fit.
+// withdrawalRounds and withdrawalTime bound the race of withdrawals and orders: as many rounds as fit, and more until
+// each has won.
 const (
 	withdrawalRounds = 10_000
 	withdrawalTime   = 12 * time.Second
@@ -91,7 +92,7 @@ func TestRC02_AWithdrawnApprovalNeverMeetsASignatureThatNeededIt(t *testing.T) {
 	enough, cancel := context.WithTimeout(k.Context(), withdrawalTime)
 	defer cancel()
 	rounds, withdrawn, signed := 0, 0, 0
-	for rounds < fewestRounds || rounds < withdrawalRounds && enough.Err() == nil {
+	for rounds < fewestRounds || rounds < withdrawalRounds && (enough.Err() == nil || withdrawn == 0 || signed == 0) {
 		w, s := withdrawalsAgainstOrders(k, roundsAtOnce)
 		rounds, withdrawn, signed = rounds+roundsAtOnce, withdrawn+w, signed+s
 	}
@@ -120,14 +121,17 @@ func withdrawalsAgainstOrders(k *testkit.Kit, n int) (withdrawn, signed int) {
 	})
 	withdrawals, orders := make([]error, n), make([]error, n)
 	testkit.Race(2*n, func(i int) {
-		o := operations[i/2]
-		if i%2 == 0 {
-			_, orders[i/2] = k.Sign(o, testkit.OrderAsk("fw-one", "1", "image"))
-		} else {
-			for range i { // withdrawals overtake orders in the queue; a delay gives each a chance
+		o, withdraws := operations[i/2], i%2 == 1
+		// Withdrawals overtake orders in the queue; a delay gives each a chance. On one processor whoever is not delayed wins.
+		if delaysOrder := i/2%4 == 0; delaysOrder != withdraws {
+			for range i {
 				runtime.Gosched()
 			}
+		}
+		if withdraws {
 			_, withdrawals[i/2] = k.Keyserver.Withdraw(k.Context(), k.Caller("dave"), o.ID)
+		} else {
+			_, orders[i/2] = k.Sign(o, testkit.OrderAsk("fw-one", "1", "image"))
 		}
 	})
 	for i := range n {
