@@ -40,22 +40,20 @@ func watchOperation(s *server, c *call) (view, error) {
 	})
 }
 
-// watchQueue says when what waits for the caller has changed.
+// watchQueue says when what waits for the caller is not what the page has shown any more.
 func watchQueue(s *server, c *call) (view, error) {
-	before, err := s.queueSum(c)
-	if err != nil {
-		return view{}, err
-	}
-	return view{}, s.tellOf(c, before, s.queueSum)
+	return view{}, s.tellOf(c, func(c *call) (string, error) {
+		all, _, err := s.Keyserver.Queue(c.Context(), c.Caller)
+		return queueSum(all), err
+	})
 }
+
+// liveQueue is where a page that shows a queue hears of it.
+func liveQueue(shown []keyserver.Operation) string { return "/live/approvals?shown=" + queueSum(shown) }
 
 // watchSession says when what the page of the session shows is not what it has shown any more.
 func watchSession(s *server, c *call) (view, error) {
-	before := c.URL.Query().Get("shown")
-	if sum, err := hex.DecodeString(before); err != nil || len(sum) != sha256.Size {
-		return view{}, &keyserver.Malformed{Sentence: "it is not said what the page shows"}
-	}
-	return view{}, s.tellOf(c, before, func(c *call) (string, error) {
+	return view{}, s.tellOf(c, func(c *call) (string, error) {
 		found, err := s.Keyserver.Session(c.Context(), c.Caller, law.SessionID(c.PathValue("session")))
 		if err != nil {
 			return "", err
@@ -74,8 +72,12 @@ func sessionSum(c *call, p keyserver.Session) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// tellOf streams an event whenever the sum of what is watched is another one.
-func (s *server) tellOf(c *call, before string, sum func(*call) (string, error)) error {
+// tellOf streams an event whenever the sum of what is watched is another one, first than that of what the page shows.
+func (s *server) tellOf(c *call, sum func(*call) (string, error)) error {
+	before := c.URL.Query().Get("shown")
+	if shown, err := hex.DecodeString(before); err != nil || len(shown) != sha256.Size {
+		return &keyserver.Malformed{Sentence: "it is not said what the page shows"}
+	}
 	var rest time.Duration
 	return s.tell(c, func(ctx context.Context) (bool, error) {
 		wait(ctx, nil, rest)
@@ -105,17 +107,13 @@ func wait(ctx context.Context, changed <-chan struct{}, most time.Duration) {
 	}
 }
 
-// queueSum is a digest of what the caller's queue shows.
-func (s *server) queueSum(c *call) (string, error) {
-	all, _, err := s.Keyserver.Queue(c.Context(), c.Caller)
-	if err != nil {
-		return "", err
-	}
+// queueSum is a digest of what a queue shows.
+func queueSum(all []keyserver.Operation) string {
 	h := sha256.New()
 	for _, o := range all {
 		fmt.Fprintf(h, "%s %d %s\n", o.ID, o.Revision, o.State)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // tell streams an event whenever next says that something has changed, until the browser goes away, the sign-in

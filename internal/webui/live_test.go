@@ -169,6 +169,18 @@ func TestAPageOfARefusalIsNotLive(t *testing.T) {
 	}
 }
 
+func TestTheQueueHearsOfWhatChangedBeforeItListened(t *testing.T) {
+	s := newSite(t)
+	alice := s.signIn(t, "alice")
+	for _, at := range []string{"/approvals", "/"} {
+		page := alice.open(at)
+		s.Create(testkit.Ask("fw-prod"))
+		if event := alice.listen(page).next(); event != "changed" {
+			t.Errorf("%s: the stream says %s", at, event)
+		}
+	}
+}
+
 func TestTheQueueHearsOfWhatIsNew(t *testing.T) {
 	s := newSite(t)
 	alice := s.signIn(t, "alice")

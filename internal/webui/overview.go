@@ -33,6 +33,7 @@ type overviewPage struct {
 	Orderer   bool
 	Sessions  int  // administration sessions that wait for another administrator
 	Administr bool // the caller sees administration sessions
+	live      string
 }
 
 // bar is one line of a bar chart.
@@ -56,7 +57,7 @@ func showOverview(s *server, c *call) (view, error) {
 	if p.Expiring, err = s.Keyserver.ExpiringCertificates(c.Context(), c.Caller, p.Now.Add(expiryWarning)); err != nil {
 		return view{}, err
 	}
-	return view{page: "overview", title: "Overview", section: "overview", data: p, live: "/live/approvals"}, nil
+	return view{page: "overview", title: "Overview", section: "overview", data: p, live: p.live}, nil
 }
 
 func (s *server) fillQueue(c *call, p *overviewPage) error {
@@ -65,7 +66,7 @@ func (s *server) fillQueue(c *call, p *overviewPage) error {
 	if err != nil {
 		return err
 	}
-	p.More = more
+	p.More, p.live = more, liveQueue(all)
 	for _, o := range all {
 		if i := s.item(c, o); len(o.Counts) > 0 && !i.Did {
 			if p.Waiting++; p.Waiting <= overviewQueued {

@@ -101,5 +101,5 @@ func showQueue(s *server, c *call) (view, error) {
 	}
 	slices.Sort(p.Keys)
 	p.IsAble = approvesAny(c)
-	return view{page: "approvals", title: "Approvals", section: "approvals", data: p, live: "/live/approvals"}, nil
+	return view{page: "approvals", title: "Approvals", section: "approvals", data: p, live: liveQueue(all)}, nil
 }
