@@ -68,7 +68,7 @@ var deviceMoments = []struct {
 		})
 	}},
 	{"withheld, as the profile was changed meanwhile", func(m deviceMoment) bool {
-		return m.became(law.CertificateWithheld) && strings.HasPrefix(m.after.op.Ending.Reason, "what device certificates")
+		return m.became(law.CertificateWithheld) && strings.HasPrefix(m.after.op.Ending.Reason, "the profile of device certificates")
 	}},
 	{"refused: the profile of an FW key was changed", func(m deviceMoment) bool {
 		grant, _ := m.before.op.Grant(m.after.desk.wish().Key)

@@ -287,7 +287,7 @@ func (o Operation) keyGone(f Facts) string {
 		case now.Fingerprint != k.Fingerprint:
 			return fmt.Sprintf("the key pair of key %s was replaced", k.Key)
 		case f.devices[k.Key] != k.Devices:
-			return fmt.Sprintf("what device certificates of key %s hold was changed", k.Key)
+			return fmt.Sprintf("the profile of device certificates of key %s was changed", k.Key)
 		}
 	}
 	return ""

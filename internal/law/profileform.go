@@ -12,15 +12,15 @@ import (
 // The canonical form's objects, their fields in the order of their JSON names (RFC 8785).
 type (
 	canonicalProfile struct {
-		CRLURL           string               `json:"crlurl"`
-		ExtendedKeyUsage []string             `json:"extendedkeyusage"`
-		Fingerprint      string               `json:"fingerprint"` // of the public key
-		Key              KeyID                `json:"keyid"`
-		KeyUsage         []KeyUsage           `json:"keyusage"`
-		Subject          canonicalDistinguish `json:"subject"`
-		Validity         int64                `json:"validityms"`
+		CRLURL           string           `json:"crlurl"`
+		ExtendedKeyUsage []string         `json:"extendedkeyusage"`
+		Fingerprint      string           `json:"fingerprint"` // of the public key
+		Key              KeyID            `json:"keyid"`
+		KeyUsage         []KeyUsage       `json:"keyusage"`
+		Subject          canonicalSubject `json:"subject"`
+		Validity         int64            `json:"validityms"`
 	}
-	canonicalDistinguish struct {
+	canonicalSubject struct {
 		CommonName         string `json:"commonname"`
 		Country            string `json:"country"`
 		Locality           string `json:"locality"`
@@ -39,7 +39,7 @@ func ProfilesDigest(keys []Key) string {
 			n := p.Subject
 			all = append(all, canonicalProfile{
 				p.CRLURL, p.ExtendedKeyUsage, k.Fingerprint, k.ID, p.KeyUsage,
-				canonicalDistinguish{n.CommonName, n.Country, n.Locality, n.Organization, n.OrganizationalUnit, n.Province}, p.Validity.Milliseconds(),
+				canonicalSubject{n.CommonName, n.Country, n.Locality, n.Organization, n.OrganizationalUnit, n.Province}, p.Validity.Milliseconds(),
 			})
 		}
 	}

@@ -292,7 +292,7 @@ func TestAProfileOfDeviceCertificatesThatChangesEndsEveryOpenOperationThatNamesI
 				t.Errorf("what was being signed: %v, %+v", err, done.Order)
 			}
 			w.settles(law.Revoked, law.DidRevoke)
-			if w.did[0].By != "" || w.did[0].Reason != "what device certificates of key ca hold was changed" {
+			if w.did[0].By != "" || w.did[0].Reason != "the profile of device certificates of key ca was changed" {
 				t.Errorf("revoked by %q because %q", w.did[0].By, w.did[0].Reason)
 			}
 			w.key("ca").Devices = before
