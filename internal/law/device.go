@@ -47,7 +47,7 @@ func (o Operation) judgeDevice(ask OrderAsk, f Facts, now time.Time) (toSign, er
 	k, d := f.keys[ask.Key], ask.Device.Draft
 	switch {
 	case k.Devices == nil:
-		return toSign{}, refuse(Impossible, "key %s has no profile of device certificates; configure one first", k.ID)
+		return toSign{}, refuse(Impossible, "key %s has no profile of device certificates; have an administrator configure one, and create a new operation then", k.ID)
 	case len(o.Artifacts) > 0 || k.ArtifactsNeeded:
 		return toSign{}, refuse(InputMisfit, "the operation is for the artifacts that it names, and a certificate is none of them")
 	}

@@ -261,7 +261,7 @@ func (o Operation) judgeCertificate(ask OrderAsk, f Facts, now time.Time) (toSig
 		return toSign{}, err
 	}
 	if grant.Profiles != f.profiles {
-		return toSign{}, refuse(WrongState, "the certificate profile or the key pair of an FW key has changed since the operation was created (rule 9); create a new one")
+		return toSign{}, refuse(WrongState, "the certificate profiles and key pairs of the FW keys are not those of when the operation was created; create a new operation")
 	}
 	c := *ask.Certificate
 	c.ID, c.Issuer = CertificateID(ask.ID), ask.Key
