@@ -90,7 +90,7 @@ func TestAFurtherAttemptIsMadeAtACertificateOfAKeyThatWouldBeDrawnUpTheSameToday
 	}{
 		"the CA key's certificate is renewed": {func(k *testkit.Kit) { k.Certify("ca-dev") }, ""},
 		"the CA key's certificate is revoked": {revokeCA, law.Impossible},
-		"the CA key gets another name":        {renameCA, law.Impossible},
+		"the CA key gets another name":        {renameCA, law.WrongState},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := responding(t)
@@ -146,4 +146,21 @@ func TestAListOfDeviceCertificatesDoesNotSayThatThereAreHiddenOnes(t *testing.T)
 			t.Errorf("by %s eve sees %+v, %v", name, page, err)
 		}
 	}
+}
+
+// The URL of the revocation list that goes into FW keys' certificates is that of the CA key's own profile.
+func TestTheCRLURLOfAnFWKeysCertificateIsAsWhenTheOperationWasCreated(t *testing.T) {
+	k := responding(t)
+	o := k.Lot(10)
+	_, err := k.CertificateOrder(o, "fw-one", "before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.ReconfigureKey("ca-dev", func(key *law.Key) {
+		p := *key.Profile
+		p.CRLURL = "http://evil.example/never-revoked.crl"
+		key.Profile = &p
+	})
+	_, err = k.CertificateOrder(o, "fw-one", "after")
+	testkit.Refused(t, "another list under the same operation", err, law.WrongState)
 }

@@ -72,7 +72,7 @@ var deviceMoments = []struct {
 	}},
 	{"refused: the profile of an FW key was changed", func(m deviceMoment) bool {
 		grant, _ := m.before.op.Grant(m.after.desk.wish().Key)
-		return m.refused("certify", law.WrongState) && m.before.open() == law.Approved && m.left() > 0 && grant.Profiles != law.ProfilesDigest(m.before.set.cfg.Keys)
+		return m.refused("certify", law.WrongState) && m.before.open() == law.Approved && m.left() > 0 && grant.Profiles != law.ProfilesDigest(m.key(), m.before.set.cfg.Keys)
 	}},
 	{"not replaced by one that was revoked meanwhile", func(m deviceMoment) bool {
 		return m.became(law.CertificateIssued) && m.result().void && m.beside() && m.rule() == law.DuplicatesReplaced

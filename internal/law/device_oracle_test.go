@@ -90,7 +90,7 @@ func (l ledger) judges(b tale, ask law.OrderAsk, in law.Input, now *plain, at ti
 	case k.Type != law.CA || len(b.named) > 0 || k.ArtifactsNeeded:
 		return false, ""
 	case ask.Certificate != nil:
-		return sound(ask.Certificate.Draft, k, at) && now.certifies(ask.Who, *ask.Certificate) && reflect.DeepEqual(now.certified(), b.born.certified()), ""
+		return sound(ask.Certificate.Draft, k, at) && now.certifies(ask.Who, *ask.Certificate) && reflect.DeepEqual(now.certified(k.ID), b.born.certified(k.ID)), ""
 	}
 	d, before := ask.Device.Draft, b.orderOf(ask).order
 	own, _ := l.of(before)

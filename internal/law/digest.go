@@ -55,7 +55,7 @@ type KeyGrant struct {
 	Requirement Requirement // when the operation was created
 	// Of a CA key, what it could put into certificates when the operation was created:
 	Devices  string // digest of its profile of device certificates; empty: it has none
-	Profiles string // digest of the certificate profiles of the FW keys
+	Profiles string // digest of its own certificate profile and those of the FW keys
 }
 
 // Artifact is a file that an operation is for.

@@ -165,7 +165,7 @@ type Facts struct {
 	roles    map[RoleID]Role
 	keys     map[KeyID]Key
 	devices  map[KeyID]string // digests of the profiles of device certificates
-	profiles string           // digest of the certificate profiles of the FW keys
+	profiles map[KeyID]string // digests of what CA keys put into the certificates of FW keys
 	grants   map[grant]struct{}
 	actors   map[ActorName]SubjectID
 	signIns  map[claimValue][]signIn
@@ -186,8 +186,8 @@ type grant struct {
 func NewFacts(c Configuration) (Facts, error) {
 	f := Facts{
 		issuers: map[string]Issuer{}, subjects: map[SubjectID]Subject{}, roles: map[RoleID]Role{}, keys: map[KeyID]Key{},
-		devices: map[KeyID]string{},
-		grants:  map[grant]struct{}{}, actors: map[ActorName]SubjectID{}, making: Making{new(struct{ _ byte })},
+		devices: map[KeyID]string{}, profiles: map[KeyID]string{},
+		grants: map[grant]struct{}{}, actors: map[ActorName]SubjectID{}, making: Making{new(struct{ _ byte })},
 	}
 	if err := c.Administration.Check(); err != nil {
 		return Facts{}, err
@@ -221,7 +221,11 @@ func NewFacts(c Configuration) (Facts, error) {
 			pairs[k.Fingerprint] = k.ID
 		}
 	}
-	f.profiles = ProfilesDigest(c.Keys)
+	for _, k := range c.Keys {
+		if k.Type == CA {
+			f.profiles[k.ID] = ProfilesDigest(k, c.Keys)
+		}
+	}
 	for _, s := range c.Subjects {
 		if err := f.addSubject(s); err != nil {
 			return Facts{}, err

@@ -188,11 +188,11 @@ func (b tale) gone(now *plain) bool {
 	return false
 }
 
-// certified is all that the certificates of FW keys would hold, and of which key pairs.
-func (p *plain) certified() map[law.KeyID]any {
+// certified is all that the certificates of FW keys by a CA key would hold, and of which key pairs.
+func (p *plain) certified(by law.KeyID) map[law.KeyID]any {
 	all := map[law.KeyID]any{}
 	for id, k := range p.keys {
-		if k.Type == law.Firmware && k.Profile != nil {
+		if (k.Type == law.Firmware || id == by) && k.Profile != nil {
 			all[id] = struct {
 				pair string
 				law.Profile

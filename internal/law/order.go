@@ -260,8 +260,8 @@ func (o Operation) judgeCertificate(ask OrderAsk, f Facts, now time.Time) (toSig
 	if err := ask.Certificate.subject(f); err != nil {
 		return toSign{}, err
 	}
-	if grant.Profiles != f.profiles {
-		return toSign{}, refuse(WrongState, "the certificate profiles and key pairs of the FW keys are not those of when the operation was created; create a new operation")
+	if grant.Profiles != f.profiles[ask.Key] {
+		return toSign{}, refuse(WrongState, "the certificate profiles and key pairs of key %s and the FW keys are not those of when the operation was created; create a new operation", ask.Key)
 	}
 	c := *ask.Certificate
 	c.ID, c.Issuer = CertificateID(ask.ID), ask.Key

@@ -17,6 +17,7 @@ type (
 		Fingerprint      string           `json:"fingerprint"` // of the public key
 		Key              KeyID            `json:"keyid"`
 		KeyUsage         []KeyUsage       `json:"keyusage"`
+		PathLen          int              `json:"pathlen"`
 		Subject          canonicalSubject `json:"subject"`
 		Validity         int64            `json:"validityms"`
 	}
@@ -31,31 +32,31 @@ type (
 )
 
 // ProfilesDigest names exactly what a CA key can put into the certificates of FW keys: lower-case hex SHA-256 of a JSON
-// array, as RFC 8785 orders and writes it, of the FW keys that have a certificate profile, by their ids.
-func ProfilesDigest(keys []Key) string {
+// array, as RFC 8785 orders and writes it, of the CA key and then the FW keys that have a certificate profile, by their ids.
+func ProfilesDigest(by Key, keys []Key) string {
 	all := []canonicalProfile{}
 	for _, k := range keys {
-		if p := k.Profile; p != nil && k.Type == Firmware {
-			n := p.Subject
-			all = append(all, canonicalProfile{
-				p.CRLURL, p.ExtendedKeyUsage, k.Fingerprint, k.ID, p.KeyUsage,
-				canonicalSubject{n.CommonName, n.Country, n.Locality, n.Organization, n.OrganizationalUnit, n.Province}, p.Validity.Milliseconds(),
-			})
+		if k.Profile != nil && k.Type == Firmware {
+			all = append(all, k.canonicalProfile())
 		}
 	}
 	slices.SortFunc(all, func(a, b canonicalProfile) int { return cmp.Compare(a.Key, b.Key) })
-	form, err := json.Marshal(all)
-	if err != nil { // only invalid UTF-8 can do this, and Profile.Check refuses it
+	form, err := json.Marshal(slices.Insert(all, 0, by.canonicalProfile()))
+	if err != nil { // only invalid UTF-8 can do this, and Key.Check refuses it
 		panic(fmt.Sprintf("law: certificate profiles: %v", err))
 	}
 	sum := sha256.Sum256(form)
 	return hex.EncodeToString(sum[:])
 }
 
-// profilesFor is what an operation says of the profiles of the FW keys, whose certificates only a CA key issues.
-func (f Facts) profilesFor(k Key) string {
-	if k.Type != CA {
-		return ""
+func (k Key) canonicalProfile() canonicalProfile {
+	var p Profile
+	if k.Profile != nil {
+		p = *k.Profile
 	}
-	return f.profiles
+	n := p.Subject
+	return canonicalProfile{
+		p.CRLURL, p.ExtendedKeyUsage, k.Fingerprint, k.ID, p.KeyUsage, p.PathLen,
+		canonicalSubject{n.CommonName, n.Country, n.Locality, n.Organization, n.OrganizationalUnit, n.Province}, p.Validity.Milliseconds(),
+	}
 }

@@ -271,6 +271,8 @@ func TestTheCertificateOfAnFWKeyIsOfTheProfileThatItHadWhenTheOperationWasCreate
 			w.key("fw-dev").Profile = &p
 		},
 		"another key pair":      func(w *world) { w.key("fw-dev").Fingerprint = "another" },
+		"another list":          func(w *world) { p := *w.key("ca").Profile; p.CRLURL = "http://evil.example/"; w.key("ca").Profile = &p },
+		"another issuer":        func(w *world) { p := *w.key("ca").Profile; p.Subject.CommonName = "Evil"; w.key("ca").Profile = &p },
 		"a profile for another": func(w *world) { w.key("fw-test").Profile = profile(0, law.DigitalSignature) },
 	} {
 		t.Run(name, func(t *testing.T) {

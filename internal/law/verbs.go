@@ -67,7 +67,7 @@ func Create(who Caller, ask Ask, f Facts, now time.Time) (Outcome, error) {
 	}
 	for _, a := range ask.Keys {
 		k := f.keys[a.Key]
-		o.Keys = append(o.Keys, KeyGrant{k.ID, k.Fingerprint, a.MaxUses, k.Requirement, f.devices[k.ID], f.profilesFor(k)})
+		o.Keys = append(o.Keys, KeyGrant{k.ID, k.Fingerprint, a.MaxUses, k.Requirement, f.devices[k.ID], f.profiles[k.ID]})
 		o.Eligible[k.ID] = f.eligibleAtCreation(o, k.ID)
 		if !k.Requirement.MetBy(len(o.Eligible[k.ID])) {
 			return Outcome{}, refuse(Impossible, "key %s requires %d approvals, but only %d people are eligible to approve this operation; "+

@@ -213,10 +213,6 @@ func (f *Fold) checkKey(o *operation, k law.KeyGrant, valid int64) error {
 	}
 	slices.Sort(eligible)
 	recorded, listed := o.eligible[k.Key]
-	profiles := ""
-	if now.Type == law.CA {
-		profiles = f.world.profiles
-	}
 	digests := func(a law.Artifact) bool { return a.Hash == now.Hash }
 	switch {
 	case !known || now.State != law.KeyActive || now.Type == law.Root || answers(now):
@@ -225,7 +221,7 @@ func (f *Fold) checkKey(o *operation, k law.KeyGrant, valid int64) error {
 		return breaks("rule 1", "%s has no orderer role on key %s", o.orderer, k.Key)
 	case k.Fingerprint != now.Fingerprint || k.Requirement != now.Requirement:
 		return breaks("section 4", "fingerprint or requirement of key %s are not those that the key has", k.Key)
-	case k.Devices != f.world.devices[k.Key] || k.Profiles != profiles:
+	case k.Devices != f.world.devices[k.Key] || k.Profiles != f.world.profiles[k.Key]:
 		return breaks("rule 9", "the operation says of key %s that it puts something else into certificates than it does", k.Key)
 	case k.MaxUses < 1 || k.MaxUses > now.MaxUses || valid < 1 || valid > now.MaxValidity.Milliseconds():
 		return breaks("rule 1", "%d uses within %d ms are beyond the limits of key %s", k.MaxUses, valid, k.Key)

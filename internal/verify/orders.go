@@ -108,7 +108,7 @@ func (f *Fold) attempt(r *order, e *audit.Event) error {
 		return breaks("section 3, I9", "key %s is a %s key, which never signs an input", r.key, key.Type)
 	case key.Type != law.CA && r.certifies:
 		return breaks("section 3", "key %s is an %s key, which issues no certificate under an operation", r.key, key.Type)
-	case r.certifies && (e.Certificate == nil || e.Certificate.Device == "") && o.key(r.key).Profiles != f.world.profiles:
+	case r.certifies && (e.Certificate == nil || e.Certificate.Device == "") && o.key(r.key).Profiles != f.world.profiles[r.key]:
 		return breaks("rule 9", "what the certificates of FW keys hold has changed since operation %s was created", o.id)
 	case r.hash != key.Hash || !slices.Contains(key.Schemes, r.scheme):
 		return breaks("rule 10", "key %s makes no %s signatures over %s", r.key, r.scheme, r.hash)

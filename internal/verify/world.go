@@ -36,7 +36,7 @@ type world struct {
 	actors                  map[law.ActorName]law.SubjectID
 
 	devices  map[law.KeyID]string // digests of the profiles of device certificates
-	profiles string               // digest of the certificate profiles of the FW keys
+	profiles map[law.KeyID]string // digests of what CA keys put into the certificates of FW keys
 }
 
 // object names a part of the configuration.
@@ -180,11 +180,15 @@ func (w *world) derive() error {
 	w.orderers, w.approvers = map[law.KeyID]people{}, map[law.KeyID]people{}
 	w.administrators, w.viewers = people{}, people{}
 	w.actors = map[law.ActorName]law.SubjectID{}
-	w.devices, w.profiles = map[law.KeyID]string{}, law.ProfilesDigest(slices.Collect(maps.Values(w.keys)))
+	w.devices, w.profiles = map[law.KeyID]string{}, map[law.KeyID]string{}
+	keys := slices.Collect(maps.Values(w.keys))
 	pairs := map[string]law.KeyID{}
 	for _, k := range w.keys {
 		if k.Devices != nil {
 			w.devices[k.ID] = k.Devices.Digest()
+		}
+		if k.Type == law.CA {
+			w.profiles[k.ID] = law.ProfilesDigest(k, keys)
 		}
 		if other, taken := pairs[k.Fingerprint]; taken {
 			return fmt.Errorf("keys %s and %s have the same key pair", min(k.ID, other), max(k.ID, other))

@@ -212,6 +212,9 @@ func differences(earlier, o keyserver.Operation) []string {
 		for _, e := range earlier.Statement.Keys {
 			if e.Key == k.Key {
 				differ("uses of "+string(k.Key), fmt.Sprint(e.MaxUses), fmt.Sprint(k.MaxUses))
+				differ("key pair of "+string(k.Key), law.Digest(e.Fingerprint).Short(), law.Digest(k.Fingerprint).Short())
+				differ("profile of device certificates of "+string(k.Key), law.Digest(e.Devices).Short(), law.Digest(k.Devices).Short())
+				differ("certificate profiles that "+string(k.Key)+" issues by", law.Digest(e.Profiles).Short(), law.Digest(k.Profiles).Short())
 			}
 		}
 	}
